@@ -1,0 +1,3 @@
+//! The `ringseed` program.
+
+fn main() {}
