@@ -1,0 +1,39 @@
+//! What a driver must be able to do. The semantics are those of [`crate::Ring`], which adds nothing
+//! but the making of sockets.
+
+use crate::{ConnId, Event, FileOp, ListenerId, SendBatch, Token, Waker};
+use std::{fmt, io, net::SocketAddr, os::fd::OwnedFd, time::Duration};
+
+/// The drivers there are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum DriverKind {
+    /// io_uring(7).
+    Uring,
+    /// epoll(7) through mio, and a thread pool for files.
+    Mio,
+}
+
+impl fmt::Display for DriverKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            DriverKind::Uring => "uring",
+            DriverKind::Mio => "mio",
+        })
+    }
+}
+
+pub(crate) trait Driver {
+    fn kind(&self) -> DriverKind;
+    fn waker(&self) -> Waker;
+    fn listen(&mut self, socket: OwnedFd) -> io::Result<ListenerId>;
+    fn stop_listening(&mut self, listener: ListenerId);
+    fn connect(&mut self, socket: OwnedFd, to: SocketAddr) -> io::Result<ConnId>;
+    fn adopt(&mut self, socket: OwnedFd) -> io::Result<ConnId>;
+    fn detach(&mut self, conn: ConnId);
+    fn send(&mut self, conn: ConnId, batch: SendBatch);
+    fn recycled_batch(&mut self) -> Option<SendBatch>;
+    fn close(&mut self, conn: ConnId);
+    fn peer_addr(&self, conn: ConnId) -> Option<SocketAddr>;
+    fn submit(&mut self, op: FileOp, token: Token);
+    fn wait(&mut self, timeout: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()>;
+}

@@ -1,0 +1,157 @@
+//! Files and what can be done with them.
+
+use crate::Buf;
+use std::{
+    ops::Range,
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
+    path::PathBuf,
+    rc::Rc,
+    sync::Arc,
+};
+
+/// An open file. Clones share the descriptor, which closes with the last one; operations under way
+/// hold one, so dropping a `File` never pulls it from under them.
+#[derive(Clone, Debug)]
+pub struct File(pub(crate) Arc<OwnedFd>);
+
+impl File {
+    pub(crate) fn new(fd: OwnedFd) -> File {
+        File(Arc::new(fd))
+    }
+
+    pub(crate) fn raw(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+}
+
+impl AsFd for File {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// How to open a file. Symbolic links are followed; the descriptor closes on exec.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OpenOptions {
+    /// For writing as well as reading.
+    pub write: bool,
+    /// Make it if it is not there (mode 0666 less the umask).
+    pub create: bool,
+}
+
+impl OpenOptions {
+    /// Reading only; the file must be there.
+    pub const READ: OpenOptions = OpenOptions { write: false, create: false };
+    /// Reading and writing; made if it is not there.
+    pub const WRITE: OpenOptions = OpenOptions { write: true, create: true };
+
+    pub(crate) fn flags(self) -> i32 {
+        let access = if self.write { libc::O_RDWR } else { libc::O_RDONLY };
+        let create = if self.create { libc::O_CREAT } else { 0 };
+        access | create | libc::O_CLOEXEC
+    }
+}
+
+/// What statx(2) says of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileStat {
+    /// Bytes.
+    pub length: u64,
+    /// Bytes of disk space in use; less than `length` for a sparse file.
+    pub allocated: u64,
+    /// Time of the last change of content, nanoseconds since 1970.
+    pub modified_ns: i64,
+    /// Which file of its device.
+    pub inode: u64,
+    /// Which device.
+    pub device: u64,
+    /// Whether it is a regular file.
+    pub is_file: bool,
+}
+
+/// A file operation, carried out off the thread or by the kernel, never by blocking.
+#[derive(Debug)]
+pub enum FileOp {
+    /// openat(2). Gives [`crate::FileDone::file`].
+    Open {
+        /// Where.
+        path: PathBuf,
+        /// How.
+        options: OpenOptions,
+    },
+    /// pread(2) of `length` bytes into the front of `buf`, which comes back in
+    /// [`crate::FileDone::buf`].
+    Read {
+        /// From which file.
+        file: File,
+        /// Bytes from its start.
+        offset: u64,
+        /// Where to.
+        buf: Buf,
+        /// How many; at most the buffer's length.
+        length: usize,
+    },
+    /// pwrite(2) of the part of `source` in `range`.
+    Write {
+        /// To which file.
+        file: File,
+        /// Bytes from its start.
+        offset: u64,
+        /// Where from; shared, as one piece may go to several files.
+        source: Rc<Buf>,
+        /// Which part of the source.
+        range: Range<usize>,
+    },
+    /// fdatasync(2).
+    SyncData {
+        /// Which file.
+        file: File,
+    },
+    /// fallocate(2) with mode 0: space is reserved and the file grows to hold it.
+    Allocate {
+        /// Which file.
+        file: File,
+        /// Bytes from its start.
+        offset: u64,
+        /// How many bytes.
+        length: u64,
+    },
+    /// ftruncate(2).
+    Truncate {
+        /// Which file.
+        file: File,
+        /// Its new length in bytes.
+        length: u64,
+    },
+    /// rename(2).
+    Rename {
+        /// Old name.
+        from: PathBuf,
+        /// New name; replaced if it exists.
+        to: PathBuf,
+    },
+    /// unlink(2).
+    Unlink {
+        /// Which.
+        path: PathBuf,
+    },
+    /// mkdir(2) of the folder and the missing ones above it. That it exists already is a success.
+    MakeDir {
+        /// Which.
+        path: PathBuf,
+    },
+    /// statx(2) of a path. Gives [`crate::FileDone::stat`].
+    Stat {
+        /// Which.
+        path: PathBuf,
+    },
+    /// posix_fadvise(2) `POSIX_FADV_WILLNEED`: bring the range into the page cache soon.
+    WillNeed {
+        /// Which file.
+        file: File,
+        /// Bytes from its start.
+        offset: u64,
+        /// How many bytes.
+        length: u64,
+    },
+}

@@ -1,0 +1,39 @@
+//! Every bound of this crate, with the reason for its number.
+
+/// Submission entries: enough for a tick of 500 connections that each send and receive, so that one
+/// `io_uring_enter` carries a whole tick.
+pub const SUBMISSION_ENTRIES: u32 = 1024;
+
+/// Completion entries for each submission entry: multishot operations complete many times.
+pub const COMPLETIONS_PER_SUBMISSION: u32 = 4;
+
+/// Bytes of one receive buffer: four blocks, so that a fast download pays for one completion every
+/// 64 KiB.
+pub const RECV_BUFFER_LENGTH: u32 = 64 * 1024;
+
+/// Receive buffers of one ring at most: each connection that has something to say at the same
+/// moment takes one. Pages are touched only as far as bytes arrive.
+pub const RECV_BUFFER_COUNT: u16 = 1024;
+
+/// Receive buffers that are lent to the kernel at first: few, so that a fast download stays in the
+/// core's cache; doubled each time the kernel runs out of them.
+pub const RECV_BUFFERS_AT_FIRST: u16 = 32;
+
+/// Bytes of free file buffers kept for reuse: a page fault for each page of a fresh buffer costs
+/// more than writing the page.
+pub const POOLED_BYTES: usize = 64 * 1024 * 1024;
+
+/// Threads for file operations of the mio driver: enough to keep a disk's queue filled.
+pub const FILE_THREADS: usize = 4;
+
+/// iovecs of one sendmsg(2), from the kernel's `UIO_MAXIOV`.
+pub const PARTS_PER_SEND: usize = 1024;
+
+/// Pending connections of a listener (listen(2)); the kernel cuts it to `net.core.somaxconn`.
+pub const LISTEN_BACKLOG: i32 = 4096;
+
+/// Receives of one connection in one tick of the mio driver before others get their turn.
+pub const RECEIVES_PER_TURN: usize = 16;
+
+/// Free send batches kept for reuse.
+pub const POOLED_BATCHES: usize = 256;

@@ -1,0 +1,133 @@
+//! What one `sendmsg` carries.
+
+use crate::Buf;
+use std::{fmt, ops::Range, rc::Rc};
+
+/// Bytes at a fixed address that the kernel may read for as long as the value lives: a file mapping,
+/// for instance. The drivers never look at the bytes themselves.
+///
+/// # Safety
+/// [`PinnedBytes::span`] must give the same pointer and length each time, the range must be mapped
+/// (or at worst fault in the kernel, giving `EFAULT`) until the value is dropped, and moving the
+/// value must not move the bytes.
+#[allow(unsafe_code)]
+pub unsafe trait PinnedBytes: 'static {
+    /// Address and length.
+    fn span(&self) -> (*const u8, usize);
+}
+
+#[derive(Clone)]
+enum Source {
+    /// Bytes of the batch's own arena.
+    Own,
+    Pinned(Rc<dyn PinnedBytes>),
+    Buf(Rc<Buf>),
+}
+
+struct Part {
+    source: Source,
+    range: Range<usize>,
+}
+
+/// Bytes to send in order: small ones copied in, large ones by reference.
+#[derive(Default)]
+pub struct SendBatch {
+    own: Vec<u8>,
+    parts: Vec<Part>,
+    length: u64,
+    /// Made when the batch is handed in; kept here to be recycled with it.
+    pub(crate) iovecs: Vec<libc::iovec>,
+}
+
+impl SendBatch {
+    /// Appends a copy of `bytes`.
+    pub fn push_bytes(&mut self, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
+        let start = self.own.len();
+        self.own.extend_from_slice(bytes);
+        self.length += bytes.len() as u64;
+        if let Some(Part { source: Source::Own, range }) = self.parts.last_mut() {
+            range.end += bytes.len();
+        } else {
+            self.parts.push(Part { source: Source::Own, range: start..start + bytes.len() });
+        }
+    }
+
+    /// Appends the part of `source` in `range` by reference.
+    ///
+    /// # Panics
+    /// If the range is not within the source: callers compute it from checked values.
+    pub fn push_pinned(&mut self, source: Rc<dyn PinnedBytes>, range: Range<usize>) {
+        assert!(range.start <= range.end && range.end <= source.span().1);
+        self.push(Source::Pinned(source), range);
+    }
+
+    /// Appends the part of `source` in `range` by reference.
+    ///
+    /// # Panics
+    /// If the range is not within the source: callers compute it from checked values.
+    pub fn push_buf(&mut self, source: Rc<Buf>, range: Range<usize>) {
+        assert!(range.start <= range.end && range.end <= source.len());
+        self.push(Source::Buf(source), range);
+    }
+
+    fn push(&mut self, source: Source, range: Range<usize>) {
+        if !range.is_empty() {
+            self.length += range.len() as u64;
+            self.parts.push(Part { source, range });
+        }
+    }
+
+    /// Bytes in all.
+    pub fn len(&self) -> u64 {
+        self.length
+    }
+
+    /// Whether there is nothing to send.
+    pub fn is_empty(&self) -> bool {
+        self.length == 0
+    }
+
+    /// Number of separate parts; one `sendmsg` carries [`crate::limits::PARTS_PER_SEND`].
+    pub fn parts(&self) -> usize {
+        self.parts.len()
+    }
+
+    /// Whether every byte is the batch's own: such a batch is small, and copying it costs less than
+    /// pinning pages.
+    pub(crate) fn is_small(&self) -> bool {
+        self.parts.iter().all(|part| matches!(part.source, Source::Own))
+    }
+
+    /// Fills `iovecs` with the addresses of the parts. They stay true for as long as the batch lives
+    /// and nothing is pushed.
+    pub(crate) fn resolve(&mut self) {
+        self.iovecs.clear();
+        for part in &self.parts {
+            let base = match &part.source {
+                Source::Own => self.own.as_ptr(),
+                Source::Pinned(pinned) => pinned.span().0,
+                Source::Buf(buf) => buf.as_ptr(),
+            };
+            self.iovecs.push(libc::iovec {
+                iov_base: base.wrapping_add(part.range.start) as *mut libc::c_void,
+                iov_len: part.range.len(),
+            });
+        }
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.own.clear();
+        self.parts.clear();
+        self.iovecs.clear();
+        self.length = 0;
+    }
+}
+
+impl fmt::Debug for SendBatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SendBatch({} bytes in {} parts)", self.length, self.parts.len())
+    }
+}
