@@ -116,7 +116,9 @@ impl Geometry {
     }
 
     /// All pieces in order.
-    pub fn pieces(&self) -> impl DoubleEndedIterator<Item = PieceIndex> + ExactSizeIterator + use<> {
+    pub fn pieces(
+        &self,
+    ) -> impl DoubleEndedIterator<Item = PieceIndex> + ExactSizeIterator + use<> {
         (0..self.piece_count).map(PieceIndex)
     }
 

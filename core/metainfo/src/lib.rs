@@ -5,10 +5,20 @@
 //! made by checking against a [`Geometry`] or a parsed torrent, so that arithmetic on a number that
 //! a peer supplied cannot happen by accident.
 
+pub mod bencode;
 mod bitfield;
+mod file_list;
 mod geometry;
 mod id;
+mod layout;
+pub mod limits;
+pub mod merkle;
+mod metainfo;
+mod path;
 
 pub use bitfield::{Bitfield, BitfieldError};
 pub use geometry::{BLOCK_LENGTH, BlockRange, Geometry, PieceIndex};
-pub use id::{InfoHash, InfoHashV2};
+pub use id::{InfoHash, InfoHashV2, NotHex};
+pub use layout::{Attributes, File, FileIndex, Layout, Span, Spans};
+pub use metainfo::{Description, Metainfo, MetainfoError, PieceHashes};
+pub use path::TorrentPath;
