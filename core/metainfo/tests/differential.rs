@@ -1,0 +1,133 @@
+//! What libtorrent 2.1 loads, we load, with the same identity and the same files; what it refuses,
+//! we refuse. The torrents are made, and judged, by `libtorrent_verdicts.py`.
+//!
+//! Needs a Python that has libtorrent: `RINGSEED_LIBTORRENT_PYTHON`, or `python3` if it has. Without
+//! one it is skipped, and under `CI=true` it fails.
+
+use data_encoding::HEXLOWER;
+use ringseed_metainfo::{File, Metainfo};
+use std::process::Command;
+
+/// What one program makes of a torrent, as far as both must agree.
+#[derive(Debug, PartialEq)]
+struct Verdict {
+    info_hash_v1: Option<String>,
+    info_hash_v2: Option<String>,
+    name: String,
+    piece_count: u64,
+    /// Path and length of the files that are not padding.
+    files: Vec<(String, u64)>,
+    /// Lengths of the pad files; not compared for version-2 torrents, which have none of their own.
+    padding: Vec<u64>,
+}
+
+fn python() -> Option<String> {
+    let candidates =
+        std::env::var("RINGSEED_LIBTORRENT_PYTHON").into_iter().chain(["python3".to_owned()]);
+    candidates.into_iter().find(|python| {
+        let check = Command::new(python).args(["-c", "import libtorrent"]).output();
+        check.is_ok_and(|output| output.status.success())
+    })
+}
+
+fn text(hex: &str) -> String {
+    String::from_utf8_lossy(&HEXLOWER.decode(hex.as_bytes()).unwrap()).into_owned()
+}
+
+fn theirs(fields: &[&str]) -> Option<Verdict> {
+    let [v1, v2, name, _bytes, pieces, files @ ..] = fields.strip_prefix(&["ok"])? else {
+        panic!("a verdict of {} fields", fields.len());
+    };
+    let hash = |hash: &str| (hash != "-").then(|| hash.to_owned());
+    let files = files.iter().map(|file| {
+        let parts: Vec<&str> = file.split(':').collect();
+        (text(parts[0]), parts[1].parse().unwrap(), parts[2] == "1")
+    });
+    let (padding, files): (Vec<_>, Vec<_>) = files.partition(|(_, _, pad)| *pad);
+    Some(Verdict {
+        info_hash_v1: hash(v1),
+        info_hash_v2: hash(v2),
+        name: text(name),
+        piece_count: pieces.parse().unwrap(),
+        files: files.into_iter().map(|(path, length, _)| (path, length)).collect(),
+        padding: padding.into_iter().map(|(_, length, _)| length).collect(),
+    })
+}
+
+fn ours(torrent: &Metainfo) -> Verdict {
+    let files = || torrent.layout.files().map(|(_, file)| file);
+    let entry = |file: &File| (file.path().to_string(), file.length());
+    Verdict {
+        info_hash_v1: torrent.info_hash_v1.map(|hash| hash.to_string()),
+        info_hash_v2: torrent.info_hash_v2.map(|hash| hash.to_string()),
+        name: torrent.name().to_owned(),
+        piece_count: u64::from(torrent.geometry().piece_count()),
+        files: files().filter(|file| !file.is_pad()).map(entry).collect(),
+        padding: files().filter(|file| file.is_pad()).map(File::length).collect(),
+    }
+}
+
+/// Differences that are meant: ours keeps names of up to 255 bytes, which libtorrent cuts at 240, and
+/// does not let a pad file take a real file's name.
+fn differs_on_purpose(ours: &Verdict, theirs: &Verdict) -> bool {
+    let lengths = |verdict: &Verdict| -> Vec<u64> {
+        verdict.files.iter().map(|(_, length)| *length).collect()
+    };
+    let clash = theirs.padding.len() + theirs.files.len() > 1 && !theirs.padding.is_empty();
+    let long = theirs.files.iter().any(|(path, _)| path.split('/').any(|part| part.len() >= 240));
+    (clash || long) && lengths(ours) == lengths(theirs) && ours.piece_count == theirs.piece_count
+}
+
+#[test]
+fn libtorrent_and_we_agree_on_odd_torrents() {
+    let Some(python) = python() else {
+        assert!(std::env::var_os("CI").is_none(), "no Python that has libtorrent");
+        eprintln!("SKIPPED: no Python that has libtorrent");
+        return;
+    };
+    let seed = std::env::var("RINGSEED_SEED").unwrap_or_else(|_| "1".to_owned());
+    let count = std::env::var("RINGSEED_COUNT").unwrap_or_else(|_| "3000".to_owned());
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/libtorrent_verdicts.py");
+    let output = Command::new(python).args([script, &seed, &count]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+
+    let (mut loaded, mut refused, mut wrong) = (0, 0, 0);
+    for line in String::from_utf8(output.stdout).unwrap().lines() {
+        let fields: Vec<&str> = line.split('\t').collect();
+        let bytes = HEXLOWER.decode(fields[0].as_bytes()).unwrap();
+        let parsed = Metainfo::parse(&bytes);
+        let agree = match (theirs(&fields[1..]), &parsed) {
+            (Some(mut theirs), Ok(torrent)) => {
+                loaded += 1;
+                let mut ours = ours(torrent);
+                if torrent.info_hash_v1.is_none() {
+                    (ours.padding, theirs.padding) = (Vec::new(), Vec::new());
+                }
+                let agree = ours == theirs || differs_on_purpose(&ours, &theirs);
+                if !agree {
+                    eprintln!("ours   {ours:?}\ntheirs {theirs:?}");
+                }
+                agree
+            }
+            (None, Err(_)) => {
+                refused += 1;
+                true
+            }
+            (Some(theirs), Err(error)) => {
+                eprintln!("we refuse ({error}) what libtorrent loads as {theirs:?}");
+                false
+            }
+            (None, Ok(_)) => {
+                eprintln!("we load what libtorrent refuses: {}", fields[2]);
+                false
+            }
+        };
+        if !agree {
+            wrong += 1;
+            eprintln!("{}\n", bytes.escape_ascii());
+        }
+    }
+    eprintln!("{loaded} loaded by both, {refused} refused by both, {wrong} judged differently");
+    assert_eq!(wrong, 0);
+    assert!(loaded > 100 && refused > 100);
+}
