@@ -329,9 +329,9 @@ fn without_tail(mut entries: Vec<Entry>) -> Vec<Entry> {
     entries
 }
 
-/// The version-1 files with the roots of version 2, if both describe the same data: the files that
-/// have bytes must agree in number, path, length and place. Padding after the last file is optional.
-fn merged(mut v1: Vec<Entry>, mut v2: Vec<Entry>) -> Result<Vec<Entry>, MetainfoError> {
+/// The files of version 2, if version 1 describes the same data: the files that have bytes must agree
+/// in number, path, length and place. Padding after the last file is optional.
+fn merged(v1: Vec<Entry>, mut v2: Vec<Entry>) -> Result<Vec<Entry>, MetainfoError> {
     if v2.len() == v1.len() + 1
         && let Some(tail) = v2.iter().rposition(|entry| entry.attributes.pad)
     {
@@ -341,7 +341,7 @@ fn merged(mut v1: Vec<Entry>, mut v2: Vec<Entry>) -> Result<Vec<Entry>, Metainfo
         return Err(MetainfoError::Inconsistent);
     }
     let (mut v1_offset, mut v2_offset) = (0u64, 0u64);
-    for (old, new) in v1.iter_mut().zip(v2) {
+    for (old, new) in v1.iter().zip(&v2) {
         let agree = old.has_data() == new.has_data()
             && (!old.has_data()
                 || (old.path == new.path && old.length == new.length && v1_offset == v2_offset));
@@ -350,10 +350,9 @@ fn merged(mut v1: Vec<Entry>, mut v2: Vec<Entry>) -> Result<Vec<Entry>, Metainfo
         }
         v1_offset = v1_offset.saturating_add(old.length);
         v2_offset = v2_offset.saturating_add(new.length);
-        old.root = new.root;
     }
     if v1_offset != v2_offset {
         return Err(MetainfoError::Inconsistent);
     }
-    Ok(v1)
+    Ok(v2)
 }

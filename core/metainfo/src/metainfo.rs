@@ -100,8 +100,8 @@ pub struct Metainfo {
     pub info_hash_v1: Option<InfoHash>,
     /// Present in version-2 and hybrid torrents.
     pub info_hash_v2: Option<InfoHashV2>,
-    /// The files over the pieces. In a hybrid torrent as its version-1 half has them, in a version-2
-    /// torrent with pad files so that every file starts a piece.
+    /// The files over the pieces. Where there is a version 2, with the pad files that let every file
+    /// start a piece (a hybrid torrent has them in its list, the file tree implies them).
     pub layout: Layout,
     /// Present unless the torrent is version 2 only: what it takes to download over version 1.
     pub piece_hashes: Option<PieceHashes>,
@@ -148,14 +148,17 @@ impl Metainfo {
             return Err(MetainfoError::NoInfo);
         }
         let is_v2 = is_version_2(info)?;
-        let has_v1 = !is_v2 || info.get_list("files").is_some() || info.get("length").is_some();
+        let mut files = info.get_list("files");
+        let has_v1 = !is_v2 || files.is_some() || info.get("length").is_some();
+        let has_v1_files = files.as_mut().is_none_or(|files| files.next().is_some());
         let info_hash_v1 = InfoHash(Sha1::digest(info.raw()).into());
         let piece_length = piece_length(info, is_v2)?;
         let layout = file_list::read(info, piece_length, is_v2, has_v1, info_hash_v1)?;
         Ok(Metainfo {
             info_hash_v1: has_v1.then_some(info_hash_v1),
             info_hash_v2: is_v2.then(|| InfoHashV2(Sha256::digest(info.raw()).into())),
-            piece_hashes: read_piece_hashes(info, layout.geometry(), is_v2)?.filter(|_| has_v1),
+            piece_hashes: read_piece_hashes(info, layout.geometry(), is_v2)?
+                .filter(|_| has_v1 && has_v1_files),
             layout,
             piece_layers: BTreeMap::new(),
             private: info.get_int("private").is_some_and(|private| private != 0),
