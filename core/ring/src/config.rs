@@ -15,6 +15,15 @@ pub enum DriverChoice {
     Mio,
 }
 
+impl DriverChoice {
+    /// What the environment variable `RINGSEED_DRIVER` says; [`DriverChoice::Auto`] without it or
+    /// if it is none of the names.
+    pub fn from_env() -> DriverChoice {
+        let named = std::env::var("RINGSEED_DRIVER").ok();
+        named.and_then(|name| name.parse().ok()).unwrap_or_default()
+    }
+}
+
 impl FromStr for DriverChoice {
     type Err = String;
 
@@ -31,7 +40,7 @@ impl FromStr for DriverChoice {
 /// The sizes of a ring. The defaults suit a shard of a server; tests make smaller ones.
 #[derive(Clone, Debug)]
 pub struct RingConfig {
-    /// Which driver.
+    /// Which driver; the default is [`DriverChoice::from_env`].
     pub driver: DriverChoice,
     /// Operations that can be handed in at a time (a power of two).
     pub submission_entries: u32,
@@ -51,7 +60,7 @@ pub struct RingConfig {
 impl Default for RingConfig {
     fn default() -> RingConfig {
         RingConfig {
-            driver: DriverChoice::Auto,
+            driver: DriverChoice::from_env(),
             submission_entries: limits::SUBMISSION_ENTRIES,
             recv_buffer_length: limits::RECV_BUFFER_LENGTH,
             recv_buffer_count: limits::RECV_BUFFER_COUNT,

@@ -37,3 +37,8 @@ pub(crate) trait Driver {
     fn submit(&mut self, op: FileOp, token: Token);
     fn wait(&mut self, timeout: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()>;
 }
+
+/// A result as system calls and completions give it: a count, or an errno below zero.
+pub(crate) fn os_result(result: i32) -> io::Result<usize> {
+    usize::try_from(result).map_err(|_| io::Error::from_raw_os_error(-result))
+}

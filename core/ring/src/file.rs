@@ -155,3 +155,17 @@ pub enum FileOp {
         length: u64,
     },
 }
+
+impl FileStat {
+    pub(crate) fn from_statx(stat: &libc::statx) -> FileStat {
+        let modified = &stat.stx_mtime;
+        FileStat {
+            length: stat.stx_size,
+            allocated: stat.stx_blocks * 512,
+            modified_ns: modified.tv_sec * 1_000_000_000 + i64::from(modified.tv_nsec),
+            inode: stat.stx_ino,
+            device: u64::from(stat.stx_dev_major) << 32 | u64::from(stat.stx_dev_minor),
+            is_file: u32::from(stat.stx_mode) & libc::S_IFMT == libc::S_IFREG,
+        }
+    }
+}

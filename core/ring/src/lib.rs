@@ -29,6 +29,7 @@ mod mio_driver;
 mod net;
 mod probe;
 mod send;
+mod slots;
 mod uring;
 mod waker;
 
@@ -121,7 +122,7 @@ impl Ring {
         self.driver.recycled_batch().unwrap_or_default()
     }
 
-    /// Closes the connection at once. No event follows for it.
+    /// Closes the connection with the next wait. No event follows for it.
     pub fn close(&mut self, conn: ConnId) {
         self.driver.close(conn);
     }

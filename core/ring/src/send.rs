@@ -126,6 +126,20 @@ impl SendBatch {
     }
 }
 
+/// Moves the start of what is left, beginning at part `first`, by `count` bytes; the new first part.
+pub(crate) fn advance(parts: &mut [libc::iovec], mut first: usize, mut count: usize) -> usize {
+    while let Some(part) = parts.get_mut(first) {
+        if count < part.iov_len {
+            part.iov_base = part.iov_base.wrapping_byte_add(count);
+            part.iov_len -= count;
+            break;
+        }
+        count -= part.iov_len;
+        first += 1;
+    }
+    first
+}
+
 impl fmt::Debug for SendBatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "SendBatch({} bytes in {} parts)", self.length, self.parts.len())

@@ -1,0 +1,303 @@
+//! Memory that the kernel fills and reads: page-aligned file buffers, and the arena that receives
+//! land in.
+#![allow(unsafe_code)]
+
+use std::{
+    alloc::{self, Layout},
+    cell::{Cell, RefCell},
+    fmt, io,
+    ops::{Deref, DerefMut},
+    ptr::{self, NonNull},
+    rc::Rc,
+};
+
+const PAGE: usize = 4096;
+
+/// A page-aligned buffer of initialised bytes, for file operations and piece data. It goes back to
+/// its [`BufPool`] when dropped; its content is what the last user left.
+pub struct Buf {
+    start: NonNull<u8>,
+    length: usize,
+    capacity: usize,
+    pool: Rc<PoolInner>,
+}
+
+impl Buf {
+    pub(crate) fn as_ptr(&self) -> *const u8 {
+        self.start.as_ptr()
+    }
+
+    pub(crate) fn as_mut_ptr(&mut self) -> *mut u8 {
+        self.start.as_ptr()
+    }
+}
+
+impl Deref for Buf {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        // SAFETY: `start` is an allocation of `capacity >= length` bytes, initialised when it was
+        // made, and borrowed as long as `self`.
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.length) }
+    }
+}
+
+impl DerefMut for Buf {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as in `deref`, and `&mut self` makes the borrow the only one.
+        unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.length) }
+    }
+}
+
+impl Drop for Buf {
+    fn drop(&mut self) {
+        self.pool.put(self.start, self.capacity);
+    }
+}
+
+impl fmt::Debug for Buf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Buf({} bytes)", self.length)
+    }
+}
+
+/// Where [`Buf`]s come from. Clones share the same free lists.
+#[derive(Clone)]
+pub struct BufPool(Rc<PoolInner>);
+
+struct PoolInner {
+    /// Free buffers by the power of two of their capacity in pages.
+    free: RefCell<Vec<Vec<NonNull<u8>>>>,
+    free_bytes: Cell<usize>,
+    used_bytes: Cell<usize>,
+    keep_bytes: usize,
+}
+
+impl BufPool {
+    /// A pool that keeps at most `keep_bytes` of free buffers.
+    pub fn new(keep_bytes: usize) -> BufPool {
+        BufPool(Rc::new(PoolInner {
+            free: RefCell::default(),
+            free_bytes: Cell::new(0),
+            used_bytes: Cell::new(0),
+            keep_bytes,
+        }))
+    }
+
+    /// A buffer of `length` bytes (at least 1), page-aligned.
+    ///
+    /// # Panics
+    /// If `length` is zero or beyond what the address space can hold.
+    pub fn get(&self, length: usize) -> Buf {
+        assert!(length > 0, "a buffer holds something");
+        let class = class_of(length);
+        let capacity = PAGE << class;
+        let inner = &self.0;
+        let recycled = inner.free.borrow_mut().get_mut(class).and_then(Vec::pop);
+        let start = match recycled {
+            Some(start) => {
+                inner.free_bytes.set(inner.free_bytes.get() - capacity);
+                start
+            }
+            None => allocate(capacity),
+        };
+        inner.used_bytes.set(inner.used_bytes.get() + capacity);
+        Buf { start, length, capacity, pool: Rc::clone(inner) }
+    }
+
+    /// Bytes in buffers that are in use now.
+    pub fn used_bytes(&self) -> usize {
+        self.0.used_bytes.get()
+    }
+}
+
+impl PoolInner {
+    fn put(&self, start: NonNull<u8>, capacity: usize) {
+        self.used_bytes.set(self.used_bytes.get() - capacity);
+        if self.free_bytes.get() + capacity > self.keep_bytes {
+            release(start, capacity);
+            return;
+        }
+        self.free_bytes.set(self.free_bytes.get() + capacity);
+        let class = class_of(capacity);
+        let mut free = self.free.borrow_mut();
+        if free.len() <= class {
+            free.resize_with(class + 1, Vec::new);
+        }
+        free[class].push(start);
+    }
+}
+
+impl Drop for PoolInner {
+    fn drop(&mut self) {
+        for (class, list) in self.free.borrow_mut().iter_mut().enumerate() {
+            list.drain(..).for_each(|start| release(start, PAGE << class));
+        }
+    }
+}
+
+fn class_of(length: usize) -> usize {
+    length.div_ceil(PAGE).next_power_of_two().trailing_zeros() as usize
+}
+
+fn layout(capacity: usize) -> Layout {
+    Layout::from_size_align(capacity, PAGE).expect("a power of two of pages is a valid layout")
+}
+
+fn allocate(capacity: usize) -> NonNull<u8> {
+    let layout = layout(capacity);
+    // SAFETY: the layout's size is at least one page, never zero.
+    let start = unsafe { alloc::alloc_zeroed(layout) };
+    NonNull::new(start).unwrap_or_else(|| alloc::handle_alloc_error(layout))
+}
+
+fn release(start: NonNull<u8>, capacity: usize) {
+    // SAFETY: `start` came from `allocate` with the same capacity and is not used after this.
+    unsafe { alloc::dealloc(start.as_ptr(), layout(capacity)) }
+}
+
+/// Private anonymous memory whose pages appear when they are first touched.
+pub(crate) struct Pages {
+    start: NonNull<u8>,
+    length: usize,
+}
+
+impl Pages {
+    pub(crate) fn new(length: usize) -> io::Result<Pages> {
+        // SAFETY: a new anonymous mapping at an address of the kernel's choice touches nothing that
+        // exists.
+        let start = unsafe {
+            libc::mmap(
+                ptr::null_mut(),
+                length,
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE,
+                -1,
+                0,
+            )
+        };
+        match NonNull::new(start.cast::<u8>()) {
+            Some(start) if start.as_ptr() != libc::MAP_FAILED.cast() => Ok(Pages { start, length }),
+            _ => Err(io::Error::last_os_error()),
+        }
+    }
+
+    pub(crate) fn as_ptr(&self) -> *mut u8 {
+        self.start.as_ptr()
+    }
+}
+
+impl Drop for Pages {
+    fn drop(&mut self) {
+        // SAFETY: the mapping is ours, whole, and nothing refers to it any more.
+        unsafe { libc::munmap(self.start.as_ptr().cast(), self.length) };
+    }
+}
+
+/// The receive buffers of one ring, equal in length, numbered.
+pub(crate) struct RecvArena {
+    pages: Pages,
+    buffer_length: usize,
+    /// Numbers of the buffers that nobody holds. Last in, first out: the next receive lands where
+    /// the caches are warm.
+    free: RefCell<Vec<u16>>,
+}
+
+impl RecvArena {
+    pub(crate) fn new(buffer_length: u32, count: u16) -> io::Result<Rc<RecvArena>> {
+        let buffer_length = buffer_length as usize;
+        let pages = Pages::new(buffer_length * usize::from(count))?;
+        let free = RefCell::new((0..count).rev().collect());
+        Ok(Rc::new(RecvArena { pages, buffer_length, free }))
+    }
+
+    /// Takes a buffer out of the free list, for the kernel or for a read.
+    pub(crate) fn take(&self) -> Option<u16> {
+        self.free.borrow_mut().pop()
+    }
+
+    /// Puts back a buffer that [`Self::take`] gave and no [`RecvBuf`] was made of.
+    pub(crate) fn put(&self, number: u16) {
+        self.free.borrow_mut().push(number);
+    }
+
+    pub(crate) fn buffer_length(&self) -> usize {
+        self.buffer_length
+    }
+
+    pub(crate) fn address(&self, number: u16) -> *mut u8 {
+        // In bounds: numbers come from the free list, which holds those of the arena.
+        self.pages.as_ptr().wrapping_add(usize::from(number) * self.buffer_length)
+    }
+
+    /// Lends a buffer that was taken and whose first `length` bytes have been filled.
+    pub(crate) fn lend(self: &Rc<Self>, number: u16, length: usize) -> RecvBuf {
+        assert!(length <= self.buffer_length);
+        RecvBuf { arena: Rc::clone(self), number, length }
+    }
+}
+
+/// Bytes that came in, where the kernel put them. Dropping it gives the buffer back.
+pub struct RecvBuf {
+    arena: Rc<RecvArena>,
+    number: u16,
+    length: usize,
+}
+
+impl Deref for RecvBuf {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        // SAFETY: the buffer is out of the free list for as long as this value lives, so nobody
+        // else writes it; its first `length` bytes were filled, and anonymous pages are initialised
+        // anyway.
+        unsafe { std::slice::from_raw_parts(self.arena.address(self.number), self.length) }
+    }
+}
+
+impl Drop for RecvBuf {
+    fn drop(&mut self) {
+        self.arena.put(self.number);
+    }
+}
+
+impl fmt::Debug for RecvBuf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RecvBuf({} bytes)", self.length)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dropped_buffer_is_used_again() {
+        let pool = BufPool::new(1 << 20);
+        let mut first = pool.get(5000);
+        first[4999] = 7;
+        let address = first.as_ptr();
+        assert_eq!(address as usize % PAGE, 0);
+        assert_eq!(pool.used_bytes(), 8192);
+        drop(first);
+        assert_eq!(pool.used_bytes(), 0);
+        assert_eq!(pool.get(8000).as_ptr(), address);
+    }
+
+    #[test]
+    fn the_pool_keeps_no_more_than_it_was_told() {
+        let pool = BufPool::new(8192);
+        drop((pool.get(4096), pool.get(4096), pool.get(4096)));
+        assert_eq!(pool.0.free_bytes.get(), 8192);
+    }
+
+    #[test]
+    fn a_lent_receive_buffer_comes_back() {
+        let arena = RecvArena::new(4096, 2).unwrap();
+        let (a, b) = (arena.take().unwrap(), arena.take().unwrap());
+        assert_eq!(arena.take(), None);
+        drop(arena.lend(a, 10));
+        assert_eq!(arena.take(), Some(a));
+        arena.put(b);
+    }
+}

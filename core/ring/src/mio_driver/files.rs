@@ -1,0 +1,266 @@
+//! The thread pool that carries out file operations of the mio driver.
+
+use crate::{Buf, File, FileDone, FileOp, FileStat, Token, Waker};
+use crossbeam_channel::{Receiver, Sender, unbounded};
+use slab::Slab;
+use std::{
+    fs, io, mem,
+    ops::Range,
+    os::{
+        fd::{FromRawFd, OwnedFd, RawFd},
+        unix::ffi::OsStrExt,
+    },
+    path::PathBuf,
+    ptr,
+    rc::Rc,
+    thread::JoinHandle,
+};
+
+pub(super) struct FilePool {
+    /// Dropped first, which ends the workers.
+    jobs: Option<Sender<(usize, Job)>>,
+    results: Receiver<(usize, Outcome)>,
+    workers: Vec<JoinHandle<()>>,
+    under_way: Slab<Kept>,
+}
+
+/// What must live until the worker is done, here on the ring's thread.
+struct Kept {
+    token: Token,
+    /// Keeps the descriptor open.
+    file: Option<File>,
+    buf: Option<Buf>,
+    /// Keeps the bytes where the worker reads them.
+    source: Option<Rc<Buf>>,
+}
+
+/// What a worker needs: plain data, with addresses of buffers that [`Kept`] holds.
+enum Job {
+    Open { path: PathBuf, flags: i32 },
+    Read { fd: RawFd, offset: u64, to: usize, length: usize },
+    Write { fd: RawFd, offset: u64, from: usize, length: usize },
+    SyncData { fd: RawFd },
+    Allocate { fd: RawFd, offset: u64, length: u64 },
+    Truncate { fd: RawFd, length: u64 },
+    Rename { from: PathBuf, to: PathBuf },
+    Unlink { path: PathBuf },
+    MakeDir { path: PathBuf },
+    Stat { path: PathBuf },
+    WillNeed { fd: RawFd, offset: u64, length: u64 },
+}
+
+enum Outcome {
+    Count(io::Result<usize>),
+    Opened(OwnedFd),
+    Stat(FileStat),
+}
+
+impl FilePool {
+    pub(super) fn new(threads: usize, waker: &Waker) -> io::Result<FilePool> {
+        let (jobs, queue) = unbounded::<(usize, Job)>();
+        let (done, results) = unbounded();
+        let workers = (0..threads.max(1))
+            .map(|number| {
+                let (queue, done, waker) = (queue.clone(), done.clone(), waker.clone());
+                let work = move || {
+                    for (key, job) in queue {
+                        if done.send((key, job.run())).is_err() {
+                            break;
+                        }
+                        waker.wake();
+                    }
+                };
+                std::thread::Builder::new().name(format!("files-{number}")).spawn(work)
+            })
+            .collect::<io::Result<_>>()?;
+        Ok(FilePool { jobs: Some(jobs), results, workers, under_way: Slab::new() })
+    }
+
+    pub(super) fn submit(&mut self, op: FileOp, token: Token) {
+        let mut kept = Kept { token, file: None, buf: None, source: None };
+        let job = Job::new(op, &mut kept);
+        let key = self.under_way.insert(kept);
+        if let Some(jobs) = &self.jobs {
+            jobs.send((key, job)).expect("the workers live as long as the pool");
+        }
+    }
+
+    /// Operations that have ended since the last call.
+    pub(super) fn finished(&mut self) -> Option<FileDone> {
+        let (key, outcome) = self.results.try_recv().ok()?;
+        let kept = self.under_way.remove(key);
+        let mut done =
+            FileDone { token: kept.token, result: Ok(0), buf: kept.buf, file: None, stat: None };
+        match outcome {
+            Outcome::Count(result) => done.result = result,
+            Outcome::Opened(fd) => done.file = Some(File::new(fd)),
+            Outcome::Stat(stat) => done.stat = Some(stat),
+        }
+        Some(done)
+    }
+}
+
+impl Drop for FilePool {
+    fn drop(&mut self) {
+        self.jobs = None;
+        for worker in self.workers.drain(..) {
+            // A worker that panicked has nothing more to say.
+            let _ = worker.join();
+        }
+    }
+}
+
+impl Job {
+    fn new(op: FileOp, kept: &mut Kept) -> Job {
+        let mut keep = |file: File| {
+            let fd = file.raw();
+            kept.file = Some(file);
+            fd
+        };
+        match op {
+            FileOp::Open { path, options } => Job::Open { path, flags: options.flags() },
+            FileOp::Read { file, offset, mut buf, length } => {
+                assert!(length <= buf.len(), "a read longer than its buffer");
+                let to = buf.as_mut_ptr() as usize;
+                let fd = keep(file);
+                kept.buf = Some(buf);
+                Job::Read { fd, offset, to, length }
+            }
+            FileOp::Write { file, offset, source, range } => {
+                let Range { start, end } = range;
+                let from = source[start..end].as_ptr() as usize;
+                let fd = keep(file);
+                kept.source = Some(source);
+                Job::Write { fd, offset, from, length: end - start }
+            }
+            FileOp::SyncData { file } => Job::SyncData { fd: keep(file) },
+            FileOp::Allocate { file, offset, length } => {
+                Job::Allocate { fd: keep(file), offset, length }
+            }
+            FileOp::Truncate { file, length } => Job::Truncate { fd: keep(file), length },
+            FileOp::Rename { from, to } => Job::Rename { from, to },
+            FileOp::Unlink { path } => Job::Unlink { path },
+            FileOp::MakeDir { path } => Job::MakeDir { path },
+            FileOp::Stat { path } => Job::Stat { path },
+            FileOp::WillNeed { file, offset, length } => {
+                Job::WillNeed { fd: keep(file), offset, length }
+            }
+        }
+    }
+
+    fn run(self) -> Outcome {
+        match self {
+            Job::Open { path, flags } => match open(&path, flags) {
+                Ok(fd) => Outcome::Opened(fd),
+                Err(error) => Outcome::Count(Err(error)),
+            },
+            Job::Stat { path } => match stat(&path) {
+                Ok(stat) => Outcome::Stat(stat),
+                Err(error) => Outcome::Count(Err(error)),
+            },
+            other => Outcome::Count(other.transfer()),
+        }
+    }
+
+    fn transfer(self) -> io::Result<usize> {
+        match self {
+            Job::Read { fd, offset, to, length } => repeat(length, true, |at| {
+                let (to, left) = ((to + at) as *mut libc::c_void, length - at);
+                // SAFETY: the ring's thread keeps the buffer and leaves it alone until this job's
+                // result has arrived; the length is within it.
+                unsafe { libc::pread(fd, to, left, (offset + at as u64) as libc::off_t) }
+            }),
+            Job::Write { fd, offset, from, length } => repeat(length, false, |at| {
+                let (from, left) = ((from + at) as *const libc::c_void, length - at);
+                // SAFETY: as for reading.
+                unsafe { libc::pwrite(fd, from, left, (offset + at as u64) as libc::off_t) }
+            }),
+            Job::SyncData { fd } => call(|| {
+                // SAFETY: no pointers; the ring's thread keeps the descriptor open.
+                unsafe { libc::fdatasync(fd) }
+            }),
+            Job::Allocate { fd, offset, length } => call(|| {
+                // SAFETY: as above.
+                unsafe { libc::fallocate(fd, 0, offset as libc::off_t, length as libc::off_t) }
+            }),
+            Job::Truncate { fd, length } => call(|| {
+                // SAFETY: as above.
+                unsafe { libc::ftruncate(fd, length as libc::off_t) }
+            }),
+            Job::WillNeed { fd, offset, length } => {
+                let advice = libc::POSIX_FADV_WILLNEED;
+                // SAFETY: as above. Advice that is not taken is no failure.
+                unsafe {
+                    libc::posix_fadvise(fd, offset as libc::off_t, length as libc::off_t, advice)
+                };
+                Ok(0)
+            }
+            Job::Rename { from, to } => fs::rename(from, to).map(|()| 0),
+            Job::Unlink { path } => fs::remove_file(path).map(|()| 0),
+            Job::MakeDir { path } => fs::create_dir_all(path).map(|()| 0),
+            Job::Open { .. } | Job::Stat { .. } => Ok(0),
+        }
+    }
+}
+
+/// Calls until `length` bytes are through, the end of the file (if that may end it), or an error.
+fn repeat(length: usize, may_end: bool, mut once: impl FnMut(usize) -> isize) -> io::Result<usize> {
+    let mut at = 0;
+    while at < length {
+        match once(at) {
+            0 if may_end => break,
+            0 => return Err(io::ErrorKind::WriteZero.into()),
+            count if count > 0 => at += count as usize,
+            _ => {
+                let error = io::Error::last_os_error();
+                if error.kind() != io::ErrorKind::Interrupted {
+                    return Err(error);
+                }
+            }
+        }
+    }
+    Ok(at)
+}
+
+fn call(mut once: impl FnMut() -> i32) -> io::Result<usize> {
+    loop {
+        if once() == 0 {
+            return Ok(0);
+        }
+        let error = io::Error::last_os_error();
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(error);
+        }
+    }
+}
+
+fn c_path(path: &std::path::Path) -> io::Result<std::ffi::CString> {
+    std::ffi::CString::new(path.as_os_str().as_bytes())
+        .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "a path with a NUL byte"))
+}
+
+fn open(path: &std::path::Path, flags: i32) -> io::Result<OwnedFd> {
+    let path = c_path(path)?;
+    // SAFETY: the path is a NUL-terminated string that lives across the call.
+    let fd = unsafe { libc::open(path.as_ptr(), flags, 0o666) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: just opened, and nobody else's.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+fn stat(path: &std::path::Path) -> io::Result<FileStat> {
+    let path = c_path(path)?;
+    // SAFETY: statx is plain numbers, for which all zeros is a value.
+    let mut out: libc::statx = unsafe { mem::zeroed() };
+    let here = libc::AT_FDCWD;
+    // SAFETY: the path is NUL-terminated, and the result is written to a whole statx of ours.
+    let result = unsafe {
+        libc::statx(here, path.as_ptr(), 0, libc::STATX_BASIC_STATS, ptr::from_mut(&mut out))
+    };
+    if result < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(FileStat::from_statx(&out))
+}

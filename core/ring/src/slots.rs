@@ -1,0 +1,81 @@
+//! Connections by slot, with the generation of each slot's use.
+
+use crate::ConnId;
+
+pub(crate) struct Slots<T> {
+    slots: Vec<(u32, Option<T>)>,
+    free: Vec<u32>,
+}
+
+impl<T> Default for Slots<T> {
+    fn default() -> Slots<T> {
+        Slots { slots: Vec::new(), free: Vec::new() }
+    }
+}
+
+impl<T> Slots<T> {
+    pub(crate) fn insert(&mut self, value: T) -> ConnId {
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.slots.push((0, None));
+            self.slots.len() as u32 - 1
+        });
+        let (generation, place) = &mut self.slots[slot as usize];
+        *place = Some(value);
+        ConnId { slot, generation: *generation }
+    }
+
+    /// Whoever is in the slot now.
+    pub(crate) fn at(&mut self, slot: u32) -> Option<&mut T> {
+        self.slots.get_mut(slot as usize)?.1.as_mut()
+    }
+
+    pub(crate) fn get(&mut self, id: ConnId) -> Option<&mut T> {
+        let (generation, value) = self.slots.get_mut(id.slot())?;
+        value.as_mut().filter(|_| *generation == id.generation)
+    }
+
+    pub(crate) fn peek(&self, id: ConnId) -> Option<&T> {
+        let (generation, value) = self.slots.get(id.slot())?;
+        value.as_ref().filter(|_| *generation == id.generation)
+    }
+
+    /// The id of whoever is in the slot now.
+    pub(crate) fn id(&self, slot: u32) -> ConnId {
+        let generation = self.slots.get(slot as usize).map_or(0, |(generation, _)| *generation);
+        ConnId { slot, generation }
+    }
+
+    pub(crate) fn free(&mut self, slot: u32) -> Option<(ConnId, T)> {
+        let id = self.id(slot);
+        let (generation, place) = self.slots.get_mut(slot as usize)?;
+        let value = place.take()?;
+        *generation = generation.wrapping_add(1);
+        self.free.push(slot);
+        Some((id, value))
+    }
+
+    pub(crate) fn used(&self) -> Vec<u32> {
+        let used = self.slots.iter().enumerate().filter(|(_, (_, value))| value.is_some());
+        used.map(|(slot, _)| slot as u32).collect()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.slots.len() == self.free.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_old_id_does_not_name_the_slots_next_user() {
+        let mut slots = Slots::default();
+        let old = slots.insert('a');
+        slots.free(old.slot);
+        let new = slots.insert('b');
+        assert_eq!(old.slot, new.slot);
+        assert_eq!(slots.get(old), None);
+        assert_eq!(slots.get(new), Some(&mut 'b'));
+    }
+}
