@@ -1,7 +1,7 @@
 //! 8 lanes in 256-bit vectors with the instructions of AVX-512.
 //!
 //! Where a 512-bit vector takes two turns of 256-bit units (Zen 4), 8 lanes are done in little
-//! more than half the time of 16: half-empty 512-bit vectors would waste it.
+//! more than half the time of 16, which half-empty 512-bit vectors would waste.
 
 use super::ymm::*;
 use std::arch::x86_64::*;

@@ -76,18 +76,17 @@ macro_rules! sha256_rounds {
             }};
         }
         macro_rules! round {
-            ($t:expr, $i:expr, $a:ident $b:ident $c:ident $d:ident
+            ($k:ident, $i:expr, $a:ident $b:ident $c:ident $d:ident
              $e:ident $f:ident $g:ident $h:ident) => {
                 let x = xor3(rotate_right::<6>($e), rotate_right::<11>($e), rotate_right::<25>($e));
                 let y = xor3(rotate_right::<2>($a), rotate_right::<13>($a), rotate_right::<22>($a));
-                let k = splat($crate::lanes::rounds::SHA256_K[$t + $i]);
-                let sum = add(add($h, add($w[$i], k)), add(choose($e, $f, $g), x));
+                let sum = add(add($h, add($w[$i], splat($k[$i]))), add(choose($e, $f, $g), x));
                 $d = add($d, sum);
                 $h = add(sum, add(y, majority($a, $b, $c)));
             };
         }
-        for t in [0, 16, 32, 48] {
-            if t > 0 {
+        for (sixteen, k) in $crate::lanes::rounds::SHA256_K.iter().enumerate() {
+            if sixteen > 0 {
                 word!(0);
                 word!(1);
                 word!(2);
@@ -105,22 +104,22 @@ macro_rules! sha256_rounds {
                 word!(14);
                 word!(15);
             }
-            round!(t, 0, a b c d e f g h);
-            round!(t, 1, h a b c d e f g);
-            round!(t, 2, g h a b c d e f);
-            round!(t, 3, f g h a b c d e);
-            round!(t, 4, e f g h a b c d);
-            round!(t, 5, d e f g h a b c);
-            round!(t, 6, c d e f g h a b);
-            round!(t, 7, b c d e f g h a);
-            round!(t, 8, a b c d e f g h);
-            round!(t, 9, h a b c d e f g);
-            round!(t, 10, g h a b c d e f);
-            round!(t, 11, f g h a b c d e);
-            round!(t, 12, e f g h a b c d);
-            round!(t, 13, d e f g h a b c);
-            round!(t, 14, c d e f g h a b);
-            round!(t, 15, b c d e f g h a);
+            round!(k, 0, a b c d e f g h);
+            round!(k, 1, h a b c d e f g);
+            round!(k, 2, g h a b c d e f);
+            round!(k, 3, f g h a b c d e);
+            round!(k, 4, e f g h a b c d);
+            round!(k, 5, d e f g h a b c);
+            round!(k, 6, c d e f g h a b);
+            round!(k, 7, b c d e f g h a);
+            round!(k, 8, a b c d e f g h);
+            round!(k, 9, h a b c d e f g);
+            round!(k, 10, g h a b c d e f);
+            round!(k, 11, f g h a b c d e);
+            round!(k, 12, e f g h a b c d);
+            round!(k, 13, d e f g h a b c);
+            round!(k, 14, c d e f g h a b);
+            round!(k, 15, b c d e f g h a);
         }
         [
             add($state[0], a),
@@ -164,14 +163,23 @@ macro_rules! kernel {
     };
 }
 
-/// The round constants of SHA-256 (FIPS 180-4 §4.2.2).
-pub(in crate::lanes) static SHA256_K: [u32; 64] = [
-    0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5,
-    0xd807aa98, 0x12835b01, 0x243185be, 0x550c7dc3, 0x72be5d74, 0x80deb1fe, 0x9bdc06a7, 0xc19bf174,
-    0xe49b69c1, 0xefbe4786, 0x0fc19dc6, 0x240ca1cc, 0x2de92c6f, 0x4a7484aa, 0x5cb0a9dc, 0x76f988da,
-    0x983e5152, 0xa831c66d, 0xb00327c8, 0xbf597fc7, 0xc6e00bf3, 0xd5a79147, 0x06ca6351, 0x14292967,
-    0x27b70a85, 0x2e1b2138, 0x4d2c6dfc, 0x53380d13, 0x650a7354, 0x766a0abb, 0x81c2c92e, 0x92722c85,
-    0xa2bfe8a1, 0xa81a664b, 0xc24b8b70, 0xc76c51a3, 0xd192e819, 0xd6990624, 0xf40e3585, 0x106aa070,
-    0x19a4c116, 0x1e376c08, 0x2748774c, 0x34b0bcb5, 0x391c0cb3, 0x4ed8aa4a, 0x5b9cca4f, 0x682e6ff3,
-    0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208, 0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2,
+/// The round constants of SHA-256 (FIPS 180-4 §4.2.2), sixteen rounds at a time.
+#[rustfmt::skip]
+pub(in crate::lanes) static SHA256_K: [[u32; 16]; 4] = [
+    [
+        0x428a_2f98, 0x7137_4491, 0xb5c0_fbcf, 0xe9b5_dba5, 0x3956_c25b, 0x59f1_11f1, 0x923f_82a4, 0xab1c_5ed5,
+        0xd807_aa98, 0x1283_5b01, 0x2431_85be, 0x550c_7dc3, 0x72be_5d74, 0x80de_b1fe, 0x9bdc_06a7, 0xc19b_f174,
+    ],
+    [
+        0xe49b_69c1, 0xefbe_4786, 0x0fc1_9dc6, 0x240c_a1cc, 0x2de9_2c6f, 0x4a74_84aa, 0x5cb0_a9dc, 0x76f9_88da,
+        0x983e_5152, 0xa831_c66d, 0xb003_27c8, 0xbf59_7fc7, 0xc6e0_0bf3, 0xd5a7_9147, 0x06ca_6351, 0x1429_2967,
+    ],
+    [
+        0x27b7_0a85, 0x2e1b_2138, 0x4d2c_6dfc, 0x5338_0d13, 0x650a_7354, 0x766a_0abb, 0x81c2_c92e, 0x9272_2c85,
+        0xa2bf_e8a1, 0xa81a_664b, 0xc24b_8b70, 0xc76c_51a3, 0xd192_e819, 0xd699_0624, 0xf40e_3585, 0x106a_a070,
+    ],
+    [
+        0x19a4_c116, 0x1e37_6c08, 0x2748_774c, 0x34b0_bcb5, 0x391c_0cb3, 0x4ed8_aa4a, 0x5b9c_ca4f, 0x682e_6ff3,
+        0x748f_82ee, 0x78a5_636f, 0x84c8_7814, 0x8cc7_0208, 0x90be_fffa, 0xa450_6ceb, 0xbef9_a3f7, 0xc671_78f2,
+    ],
 ];
