@@ -139,9 +139,7 @@ impl Reader {
             let path = match path {
                 Some(path) => path,
                 // A pad file needs no path, as it is not on disk.
-                None if attributes(file).pad => {
-                    format!("{folder}/.pad/{}", file.get_int("length").unwrap_or_default())
-                }
+                None if attributes(file).pad => pad_path(folder, length(file).unwrap_or_default()),
                 None => return Err(MetainfoError::FilePath),
             };
             self.read_file(file, path, folder)?;
@@ -305,11 +303,7 @@ fn with_padding(entries: Vec<Entry>, piece_length: u32) -> Vec<Entry> {
         padded.push(entry);
         if over > 0 {
             let length = u64::from(piece_length) - over;
-            let path = if folder.is_empty() {
-                format!(".pad/{length}")
-            } else {
-                format!("{folder}/.pad/{length}")
-            };
+            let path = pad_path(&folder, length);
             let attributes = Attributes { pad: true, ..Attributes::default() };
             padded.push(Entry { path, length, attributes, symlink_target: None, root: None });
         }
@@ -317,14 +311,21 @@ fn with_padding(entries: Vec<Entry>, piece_length: u32) -> Vec<Entry> {
     padded
 }
 
+/// Where padding would lie if it were on disk.
+pub(crate) fn pad_path(folder: &str, length: u64) -> String {
+    if folder.is_empty() { format!(".pad/{length}") } else { format!("{folder}/.pad/{length}") }
+}
+
+/// Where the pad file after the last file that has bytes is, if there is one.
+fn tail_padding(entries: &[Entry]) -> Option<usize> {
+    let last = entries.iter().rposition(Entry::has_data)?;
+    entries.get(last + 1).filter(|entry| entry.attributes.pad).map(|_| last + 1)
+}
+
 /// The end of the last file is the end of the torrent.
 fn without_tail(mut entries: Vec<Entry>) -> Vec<Entry> {
-    if let Some(last) = entries.iter().rposition(Entry::has_data) {
-        let mut index = 0;
-        entries.retain(|entry| {
-            index += 1;
-            index - 1 <= last || !entry.attributes.pad
-        });
+    if let Some(tail) = tail_padding(&entries) {
+        entries.remove(tail);
     }
     entries
 }
@@ -332,10 +333,8 @@ fn without_tail(mut entries: Vec<Entry>) -> Vec<Entry> {
 /// The files of version 2, if version 1 describes the same data: the files that have bytes must agree
 /// in number, path, length and place. Padding after the last file is optional.
 fn merged(v1: Vec<Entry>, mut v2: Vec<Entry>) -> Result<Vec<Entry>, MetainfoError> {
-    if v2.len() == v1.len() + 1
-        && let Some(tail) = v2.iter().rposition(|entry| entry.attributes.pad)
-    {
-        v2.remove(tail);
+    if v2.len() == v1.len() + 1 {
+        v2 = without_tail(v2);
     }
     if v1.len() != v2.len() {
         return Err(MetainfoError::Inconsistent);

@@ -7,6 +7,7 @@
 
 pub mod bencode;
 mod bitfield;
+pub mod create;
 mod file_list;
 mod geometry;
 mod id;
