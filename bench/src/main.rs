@@ -10,7 +10,6 @@ mod leech;
 mod measure;
 mod seed;
 mod torrent;
-mod tracker;
 mod wire;
 
 use clap::{Parser, Subcommand};
