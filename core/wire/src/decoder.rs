@@ -399,3 +399,6 @@ fn grow(carry: &mut Vec<u8>, part: &[u8], length: usize) {
     }
     carry.extend_from_slice(part);
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,7 +7,7 @@
 //!
 //! ```
 //! use ringseed_wire as wire;
-//! use ringseed_metainfo::InfoHash;
+//! use metainfo::InfoHash;
 //! use wire::{DecodeLimits, Decoder, Handshake, Item, Message, PeerId, RawBlock, Reserved};
 //!
 //! // Both open with a handshake.
