@@ -9,8 +9,9 @@ use crate::bencode::Writer;
 use crate::file_list::pad_path;
 use crate::layout::{Attributes, File, Layout};
 use crate::merkle::FileHash;
-use crate::metainfo::{Metainfo, is_piece_length_v2};
+use crate::metainfo::is_piece_length_v2;
 use crate::path::{TorrentPath, clean, tell_apart};
+use crate::write::write_torrent;
 use crate::{BLOCK_LENGTH, limits};
 use std::collections::BTreeMap;
 
@@ -303,76 +304,6 @@ impl Plan {
     }
 }
 
-impl Metainfo {
-    /// The bytes of a .torrent that says the same: the same `info`, so the same info-hash.
-    pub fn to_torrent(&self) -> Vec<u8> {
-        let layers = self.piece_layers.iter().map(|(root, layer)| (root, &**layer)).collect();
-        let options = Options {
-            private: self.private,
-            trackers: self.trackers.clone(),
-            web_seeds: self.web_seeds.clone(),
-            comment: self.description.comment.clone(),
-            created_by: self.description.created_by.clone(),
-            creation_date: self.description.creation_date,
-            source: self.description.source.clone(),
-        };
-        write_torrent(&self.info, &layers, &options, self.description.encoding.as_deref())
-    }
-}
-
-fn write_torrent(
-    info: &[u8],
-    layers: &BTreeMap<&[u8; 32], &[[u8; 32]]>,
-    options: &Options,
-    encoding: Option<&str>,
-) -> Vec<u8> {
-    let mut trackers = options.trackers.iter().flatten();
-    let (first, several) = (trackers.next(), trackers.next().is_some());
-    let mut writer = Writer::new();
-    writer.dict(|w| {
-        if let Some(tracker) = first {
-            w.key("announce").bytes(tracker);
-        }
-        if several {
-            w.key("announce-list").list(|w| {
-                for tier in options.trackers.iter().filter(|tier| !tier.is_empty()) {
-                    w.list(|w| write_all(w, tier));
-                }
-            });
-        }
-        if let Some(comment) = &options.comment {
-            w.key("comment").bytes(comment);
-        }
-        if let Some(program) = &options.created_by {
-            w.key("created by").bytes(program);
-        }
-        if let Some(date) = options.creation_date {
-            w.key("creation date").int(i64::try_from(date).unwrap_or(i64::MAX));
-        }
-        if let Some(encoding) = encoding {
-            w.key("encoding").bytes(encoding);
-        }
-        w.key("info").raw(info);
-        if !layers.is_empty() {
-            w.key("piece layers").dict(|w| {
-                for (root, layer) in layers {
-                    w.key(root).bytes(layer.as_flattened());
-                }
-            });
-        }
-        if !options.web_seeds.is_empty() {
-            w.key("url-list").list(|w| write_all(w, &options.web_seeds));
-        }
-    });
-    writer.finish()
-}
-
-fn write_all(writer: &mut Writer, texts: &[String]) {
-    for text in texts {
-        writer.bytes(text);
-    }
-}
-
 fn write_attributes(writer: &mut Writer, attributes: Attributes) {
     let letters = [
         (attributes.hidden, 'h'),
@@ -432,6 +363,7 @@ fn ordered(name: &str, files: &[NewFile]) -> Result<Vec<(String, usize)>, Create
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Metainfo;
     use crate::bencode::{Document, Limits};
     use crate::merkle::block_hash;
     use proptest::prelude::*;

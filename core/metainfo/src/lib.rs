@@ -13,13 +13,16 @@ mod geometry;
 mod id;
 mod layout;
 pub mod limits;
+mod magnet;
 pub mod merkle;
 mod metainfo;
 mod path;
+mod write;
 
 pub use bitfield::{Bitfield, BitfieldError};
 pub use geometry::{BLOCK_LENGTH, BlockRange, Geometry, PieceIndex};
 pub use id::{InfoHash, InfoHashV2, NotHex};
 pub use layout::{Attributes, File, FileIndex, Layout, Span, Spans};
+pub use magnet::{Magnet, MagnetError};
 pub use metainfo::{Description, Metainfo, MetainfoError, PieceHashes};
 pub use path::TorrentPath;

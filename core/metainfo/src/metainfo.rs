@@ -324,3 +324,96 @@ fn address(node: Node<'_>) -> Option<String> {
 fn text(node: Node<'_>, key: &str) -> Option<String> {
     node.get_text(&format!("{key}.utf-8")).or_else(|| node.get_text(key))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bencode::Writer;
+
+    /// A torrent of one byte with these top-level entries before and after `info`.
+    fn torrent(before: impl FnOnce(&mut Writer), after: impl FnOnce(&mut Writer)) -> Metainfo {
+        let mut writer = Writer::new();
+        writer.dict(|w| {
+            before(w);
+            w.key("info").dict(|w| {
+                w.key("length").int(1).key("name").bytes("n").key("piece length").int(16384);
+                w.key("pieces").bytes([7; 20]).key("private").int(1).key("source").bytes("s");
+            });
+            after(w);
+        });
+        Metainfo::parse(&writer.finish()).unwrap()
+    }
+
+    #[test]
+    fn what_the_maker_says_is_kept() {
+        let torrent = torrent(
+            |w| {
+                w.key("comment").bytes("plain").key("comment.utf-8").bytes("better");
+                w.key("created by").bytes("me").key("creation date").int(1_234_567);
+                w.key("encoding").bytes("UTF-8");
+            },
+            |_| {},
+        );
+        let expected = Description {
+            comment: Some("better".to_owned()),
+            created_by: Some("me".to_owned()),
+            creation_date: Some(1_234_567),
+            encoding: Some("UTF-8".to_owned()),
+            source: Some("s".to_owned()),
+        };
+        assert_eq!(torrent.description, expected);
+        assert!(torrent.private);
+        let first = torrent.geometry().piece(0).unwrap();
+        assert_eq!(torrent.piece_hashes.unwrap().get(first), &[7; 20]);
+    }
+
+    #[test]
+    fn the_info_hash_is_of_the_raw_bytes() {
+        let torrent = torrent(|_| {}, |_| {});
+        let digest: [u8; 20] = Sha1::digest(torrent.info_bytes()).into();
+        assert_eq!(torrent.info_hash(), InfoHash(digest));
+        assert!(torrent.info_bytes().starts_with(b"d6:length"));
+        assert_eq!(
+            Metainfo::parse_info(torrent.info_bytes()).unwrap().info_hash(),
+            InfoHash(digest)
+        );
+    }
+
+    #[test]
+    fn tiers_are_kept_and_a_single_tracker_only_counts_without_them() {
+        let trackers = |tiers: &[&[&str]]| {
+            let before = |w: &mut Writer| {
+                w.key("announce").bytes(" http://single/ ").key("announce-list").list(|w| {
+                    for tier in tiers {
+                        w.list(|w| tier.iter().for_each(|tracker| { w.bytes(tracker); }));
+                    }
+                });
+            };
+            torrent(before, |_| {}).trackers
+        };
+        assert_eq!(
+            trackers(&[
+                &["http://a/", " udp://b:1 ", "junk"],
+                &[],
+                &["http://a/", "://", "http://c/"]
+            ]),
+            [vec!["http://a/", "udp://b:1"], vec!["http://c/"]]
+        );
+        assert_eq!(trackers(&[&["junk"], &[]]), [["http://single/"]]);
+        assert_eq!(trackers(&[]), [["http://single/"]]);
+    }
+
+    #[test]
+    fn web_seeds_may_be_one_or_a_list() {
+        let one = torrent(|_| {}, |w| { w.key("url-list").bytes("http://a/"); });
+        assert_eq!(one.web_seeds, ["http://a/"]);
+        let list = torrent(
+            |_| {},
+            |w| {
+                { w.key("url-list")
+                        .list(|w| { w.bytes("http://a/").bytes("").bytes("http://a/").int(1); }),; }
+            },
+        );
+        assert_eq!(list.web_seeds, ["http://a/"]);
+    }
+}

@@ -7,7 +7,9 @@
 #![allow(clippy::unwrap_used)]
 
 use data_encoding::HEXLOWER;
-use ringseed_metainfo::{File, Metainfo, MetainfoError};
+use ringseed_metainfo::create::{Hashes, NewFile, Options, Plan, Version};
+use ringseed_metainfo::merkle::{FileHash, block_hash};
+use ringseed_metainfo::{Attributes, File, Metainfo, MetainfoError};
 use std::process::Command;
 
 /// What one program makes of a torrent, as far as both must agree.
@@ -151,4 +153,63 @@ fn libtorrent_and_we_agree_on_odd_torrents() {
     eprintln!("{loaded} loaded by both, {refused} refused by both, {wrong} judged differently");
     assert_eq!(wrong, 0);
     assert!(loaded > 100 && refused > 100);
+}
+
+/// Torrents of our making, in every version, each with the info-hash that it must have.
+fn created() -> Vec<Metainfo> {
+    let file = |path: &[&str], length| NewFile {
+        path: path.iter().map(|part| (*part).to_owned()).collect(),
+        length,
+        attributes: Attributes::default(),
+    };
+    let several = vec![
+        file(&["b"], 100_000),
+        file(&["a", "x"], 5),
+        file(&["a", "empty"], 0),
+        file(&["c"], 16384),
+    ];
+    let mut torrents = Vec::new();
+    for version in [Version::V1, Version::V2, Version::Hybrid] {
+        for files in [several.clone(), vec![file(&[], 300_000)], vec![file(&[], 1)]] {
+            let plan = Plan::new("name", &files, Some(32768), version).unwrap();
+            let pieces = plan.layout().geometry().piece_count() as usize;
+            let tree = |file: &File| {
+                let blocks = vec![block_hash(b"zeros"); file.length().div_ceil(16384) as usize];
+                (!file.is_pad()).then(|| FileHash::from_blocks(&blocks, 32768)).flatten()
+            };
+            let hashes = Hashes {
+                pieces: if version == Version::V2 { Vec::new() } else { vec![[7; 20]; pieces] },
+                files: match version {
+                    Version::V1 => Vec::new(),
+                    _ => plan.layout().files().map(|(_, file)| tree(file)).collect(),
+                },
+            };
+            let bytes = plan.finish(&hashes, &Options::default()).unwrap();
+            torrents.push(Metainfo::parse(&bytes).unwrap());
+        }
+    }
+    torrents
+}
+
+#[test]
+fn libtorrent_loads_what_we_create() {
+    let Some(python) = python() else {
+        assert!(std::env::var_os("CI").is_none(), "no Python that has libtorrent");
+        eprintln!("SKIPPED: no Python that has libtorrent");
+        return;
+    };
+    let script = "import sys, libtorrent as lt\n\
+        for line in sys.argv[1:]:\n    \
+        p = lt.load_torrent_buffer(bytes.fromhex(line))\n    \
+        print(p.info_hashes.v1, p.info_hashes.v2)";
+    let torrents = created();
+    let files = torrents.iter().map(|torrent| HEXLOWER.encode(&torrent.to_torrent()));
+    let output = Command::new(python).args(["-c", script]).args(files).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let expected = torrents.iter().map(|torrent| {
+        let v1 = torrent.info_hash_v1.map_or("0".repeat(40), |hash| hash.to_string());
+        let v2 = torrent.info_hash_v2.map_or("0".repeat(64), |hash| hash.to_string());
+        format!("{v1} {v2}\n")
+    });
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), expected.collect::<String>());
 }
