@@ -385,7 +385,11 @@ mod tests {
             let before = |w: &mut Writer| {
                 w.key("announce").bytes(" http://single/ ").key("announce-list").list(|w| {
                     for tier in tiers {
-                        w.list(|w| tier.iter().for_each(|tracker| { w.bytes(tracker); }));
+                        w.list(|w| {
+                            tier.iter().for_each(|tracker| {
+                                w.bytes(tracker);
+                            })
+                        });
                     }
                 });
             };
@@ -405,13 +409,19 @@ mod tests {
 
     #[test]
     fn web_seeds_may_be_one_or_a_list() {
-        let one = torrent(|_| {}, |w| { w.key("url-list").bytes("http://a/"); });
+        let one = torrent(
+            |_| {},
+            |w| {
+                w.key("url-list").bytes("http://a/");
+            },
+        );
         assert_eq!(one.web_seeds, ["http://a/"]);
         let list = torrent(
             |_| {},
             |w| {
-                { w.key("url-list")
-                        .list(|w| { w.bytes("http://a/").bytes("").bytes("http://a/").int(1); }),; }
+                w.key("url-list").list(|w| {
+                    w.bytes("http://a/").bytes("").bytes("http://a/").int(1);
+                });
             },
         );
         assert_eq!(list.web_seeds, ["http://a/"]);
