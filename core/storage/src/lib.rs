@@ -1,1 +1,28 @@
-//! Not yet built.
+//! Where a torrent's bytes live.
+//!
+//! - [`Store`] serves one shard: blocks go out of mapped files when they are in memory and are read
+//!   through the ring when they are not; verified pieces are written and synced. Nothing in it ever
+//!   waits for a disk.
+//! - [`ResumeData`] is what is remembered between two runs; [`check_stamps`] tells what of it still
+//!   holds.
+//! - [`Checker`] reads whole torrents and says which pieces are good, with all cores.
+//! - [`free_space`] and [`remove_data`] are for the control thread, and block.
+
+mod check;
+mod error;
+mod limits;
+mod mapping;
+mod paths;
+mod remove;
+mod resume;
+mod space;
+mod store;
+
+pub use check::{CheckEvent, CheckHandle, CheckOutcome, CheckProgress, CheckRequest, Checker};
+pub use error::StorageError;
+pub use limits::StoreLimits;
+pub use paths::part_file;
+pub use remove::remove_data;
+pub use resume::{FileStamp, ResumeData, ResumeError, StampReport, check_stamps};
+pub use space::{FreeSpace, free_space};
+pub use store::{Allocation, Pushed, Store, StoreEvent, StoreKey, TOKEN_SPACE, TorrentFiles};

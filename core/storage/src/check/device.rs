@@ -1,0 +1,30 @@
+//! Which device a folder is on, and whether it rotates.
+
+use std::{fs, os::unix::fs::MetadataExt, path::Path};
+
+/// A device as far as reading in parallel is concerned.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Device {
+    /// `st_dev`; 0 if not known.
+    pub id: u64,
+    /// Whether readers get in each other's way.
+    pub is_rotating: bool,
+}
+
+impl Device {
+    /// The device of the nearest folder that exists.
+    pub fn of(path: &Path) -> Device {
+        let id = path.ancestors().find_map(|path| fs::metadata(path).ok()).map_or(0, |m| m.dev());
+        Device { id, is_rotating: is_rotating(id) }
+    }
+}
+
+/// What the kernel says of the block device, or of the disk that it is a partition of. What is not
+/// on a block device (tmpfs, NFS, btrfs, overlay) counts as not rotating.
+fn is_rotating(id: u64) -> bool {
+    let (major, minor) = (rustix::fs::major(id), rustix::fs::minor(id));
+    let device = format!("/sys/dev/block/{major}:{minor}");
+    ["queue/rotational", "../queue/rotational"].iter().any(|file| {
+        fs::read_to_string(Path::new(&device).join(file)).is_ok_and(|text| text.trim() == "1")
+    })
+}

@@ -1,0 +1,392 @@
+//! Reading torrents to see which of their pieces are good.
+//!
+//! One [`Checker`] serves the whole process. Its threads take groups of pieces, as many as the
+//! hasher has lanes, from the torrents in the order of their requests; a torrent on another device
+//! is begun when the first device has all the readers it can use. A rotating disk gets one reader,
+//! anything else all threads.
+
+mod device;
+mod reader;
+
+use crate::{FileStamp, StorageError, paths};
+use device::Device;
+use hash::Hasher;
+use metainfo::{Bitfield, InfoHash, Layout, PieceHashes, PieceIndex};
+use reader::Reader;
+use std::{
+    collections::HashMap,
+    io,
+    path::Path,
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
+    thread::{self, JoinHandle},
+};
+
+/// Bytes that a group of pieces on a rotating disk has at most, unless one piece has more: they are
+/// asked for in order before the lanes read them in turn.
+const ROTATING_GROUP: u64 = 64 << 20;
+
+/// A torrent to check.
+pub struct CheckRequest {
+    /// Names the part file.
+    pub info_hash: InfoHash,
+    /// The files.
+    pub layout: Arc<Layout>,
+    /// The folder that the layout's paths are relative to.
+    pub root: Arc<Path>,
+    /// What the pieces must hash to.
+    pub hashes: Arc<PieceHashes>,
+    /// Which pieces to check.
+    pub pieces: Bitfield,
+    /// Told what is found, on a thread of the checker; must not block for long.
+    pub report: Box<dyn Fn(CheckEvent) + Send + Sync>,
+}
+
+/// What a check has found.
+#[derive(Debug)]
+pub enum CheckEvent {
+    /// These pieces have been read, and are good or not. They come in no particular order.
+    Pieces(Vec<(PieceIndex, bool)>),
+    /// The check is over; the last event.
+    Ended(CheckOutcome),
+}
+
+/// The result of a check.
+#[derive(Debug)]
+pub struct CheckOutcome {
+    /// The good ones among the pieces that were checked.
+    pub have: Bitfield,
+    /// The files as they were before they were read: in the order of the layout, then the part
+    /// file.
+    pub stamps: Vec<FileStamp>,
+    /// Whether it was cancelled, so that not all pieces were read.
+    pub cancelled: bool,
+    /// The first error other than a missing or short file; its piece counts as not had.
+    pub error: Option<StorageError>,
+}
+
+/// How far a check is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct CheckProgress {
+    /// Bytes of the pieces done.
+    pub bytes_done: u64,
+    /// Bytes of all pieces to check.
+    pub bytes_total: u64,
+}
+
+/// A check under way. Dropping it lets the check go on.
+#[derive(Clone)]
+pub struct CheckHandle {
+    job: Arc<Job>,
+    shared: Arc<Shared>,
+}
+
+/// The threads that check; they end when it is dropped, and checks under way are cancelled.
+pub struct Checker {
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    wake: Condvar,
+    hasher: Hasher,
+    readers: usize,
+}
+
+#[derive(Default)]
+struct State {
+    jobs: Vec<Arc<Job>>,
+    /// Readers at work on each device.
+    busy: HashMap<u64, usize>,
+    stop: bool,
+}
+
+/// A request and how far it is.
+struct Job {
+    request: CheckRequest,
+    bytes_total: u64,
+    bytes_done: AtomicU64,
+    paused: AtomicBool,
+    cancelled: AtomicBool,
+    course: Mutex<Course>,
+}
+
+/// What changes as groups are taken and come back; only touched with [`Shared::state`] locked.
+struct Course {
+    device: Option<Device>,
+    is_looking: bool,
+    stamps: Vec<FileStamp>,
+    next: u32,
+    running: usize,
+    have: Bitfield,
+    error: Option<StorageError>,
+}
+
+/// What a thread does next.
+enum Turn {
+    /// See on which device the torrent is, and how its files look.
+    Look(Arc<Job>),
+    Group(Arc<Job>, Device, Vec<PieceIndex>),
+    End(Arc<Job>),
+    Stop,
+}
+
+impl Checker {
+    /// Starts the threads: `threads` of them, or one for each CPU this process may use if 0.
+    pub fn new(threads: usize) -> io::Result<Checker> {
+        Checker::with_hasher(threads, Hasher::detect())
+    }
+
+    /// As [`Checker::new`], with this hasher.
+    pub fn with_hasher(threads: usize, hasher: Hasher) -> io::Result<Checker> {
+        let readers = match threads {
+            0 => thread::available_parallelism().map_or(1, |count| count.get()),
+            threads => threads,
+        };
+        let shared =
+            Arc::new(Shared { state: Mutex::default(), wake: Condvar::new(), hasher, readers });
+        let mut checker = Checker { shared: Arc::clone(&shared), threads: Vec::new() };
+        for number in 0..readers {
+            let shared = Arc::clone(&shared);
+            let thread = thread::Builder::new().name(format!("check {number}"));
+            checker.threads.push(thread.spawn(move || shared.run())?);
+        }
+        Ok(checker)
+    }
+
+    /// Puts a torrent in line. Returns at once.
+    pub fn submit(&self, request: CheckRequest) -> CheckHandle {
+        let geometry = request.layout.geometry();
+        let pieces = request.pieces.iter().filter_map(|index| geometry.piece(index));
+        let course = Course {
+            device: None,
+            is_looking: false,
+            stamps: Vec::new(),
+            next: 0,
+            running: 0,
+            have: Bitfield::none(geometry.piece_count()),
+            error: None,
+        };
+        let job = Arc::new(Job {
+            bytes_total: pieces.map(|piece| u64::from(geometry.length_of(piece))).sum(),
+            bytes_done: AtomicU64::new(0),
+            paused: AtomicBool::new(false),
+            cancelled: AtomicBool::new(false),
+            course: Mutex::new(course),
+            request,
+        });
+        self.shared.lock().jobs.push(Arc::clone(&job));
+        self.shared.wake.notify_all();
+        CheckHandle { job, shared: Arc::clone(&self.shared) }
+    }
+}
+
+impl Drop for Checker {
+    fn drop(&mut self) {
+        let mut state = self.shared.lock();
+        state.stop = true;
+        state.jobs.iter().for_each(|job| job.cancelled.store(true, Relaxed));
+        drop(state);
+        self.shared.wake.notify_all();
+        for thread in self.threads.drain(..) {
+            // A thread that panicked has said so already.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl CheckHandle {
+    /// How far it is.
+    pub fn progress(&self) -> CheckProgress {
+        CheckProgress {
+            bytes_done: self.job.bytes_done.load(Relaxed),
+            bytes_total: self.job.bytes_total,
+        }
+    }
+
+    /// Takes no further pieces until [`CheckHandle::resume`].
+    pub fn pause(&self) {
+        self.job.paused.store(true, Relaxed);
+    }
+
+    /// Goes on after [`CheckHandle::pause`].
+    pub fn resume(&self) {
+        self.job.paused.store(false, Relaxed);
+        self.wake();
+    }
+
+    /// Ends the check soon, in the middle of a piece if need be; [`CheckEvent::Ended`] follows.
+    pub fn cancel(&self) {
+        self.job.cancelled.store(true, Relaxed);
+        self.wake();
+    }
+
+    fn wake(&self) {
+        // With the lock held, so that no thread is between looking and falling asleep.
+        let _state = self.shared.lock();
+        self.shared.wake.notify_all();
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A thread's life. Checking is background work: serving goes first.
+    fn run(&self) {
+        if let Err(error) = rustix::process::setpriority_process(None, 10) {
+            tracing::debug!(%error, "checking runs at normal priority");
+        }
+        let mut reader = Reader::new(self.hasher);
+        loop {
+            let turn = self.next_turn();
+            match turn {
+                Turn::Look(job) => {
+                    let device = Device::of(&job.request.root);
+                    let stamps = stamps(&job.request);
+                    let _state = self.lock();
+                    let mut course = job.course();
+                    (course.device, course.stamps, course.is_looking) =
+                        (Some(device), stamps, false);
+                    self.wake.notify_all();
+                }
+                Turn::Group(job, device, pieces) => {
+                    let found = reader.check(&job, &pieces);
+                    self.take_back(&job, device, found);
+                }
+                Turn::End(job) => job.end(),
+                Turn::Stop => return,
+            }
+        }
+    }
+
+    fn next_turn(&self) -> Turn {
+        let mut state = self.lock();
+        loop {
+            for at in 0..state.jobs.len() {
+                let job = Arc::clone(&state.jobs[at]);
+                let mut course = job.course();
+                job.skip_unwanted(&mut course);
+                if job.is_over(&course) {
+                    state.jobs.remove(at);
+                    drop(course);
+                    return Turn::End(job);
+                }
+                let paused = job.paused.load(Relaxed) || job.cancelled.load(Relaxed);
+                if paused || course.is_looking {
+                    continue;
+                }
+                let Some(device) = course.device else {
+                    course.is_looking = true;
+                    drop(course);
+                    return Turn::Look(job);
+                };
+                let busy = state.busy.entry(device.id).or_default();
+                let limit = if device.is_rotating { 1 } else { self.readers };
+                if *busy >= limit {
+                    continue;
+                }
+                let pieces = job.take_group(&mut course, device, self.hasher.backend().lanes());
+                if pieces.is_empty() {
+                    continue;
+                }
+                *busy += 1;
+                course.running += 1;
+                drop(course);
+                return Turn::Group(job, device, pieces);
+            }
+            if state.stop && state.jobs.is_empty() {
+                return Turn::Stop;
+            }
+            state = self.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn take_back(&self, job: &Job, device: Device, found: reader::Found) {
+        if !found.pieces.is_empty() {
+            let mut course = job.course();
+            for &(piece, good) in &found.pieces {
+                if good {
+                    course.have.set(piece);
+                }
+            }
+            drop(course);
+            (job.request.report)(CheckEvent::Pieces(found.pieces));
+        }
+        let mut state = self.lock();
+        if let Some(busy) = state.busy.get_mut(&device.id) {
+            *busy -= 1;
+        }
+        let mut course = job.course();
+        course.running -= 1;
+        course.error = course.error.take().or(found.error);
+        self.wake.notify_all();
+    }
+}
+
+impl Job {
+    fn course(&self) -> MutexGuard<'_, Course> {
+        self.course.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_over(&self, course: &Course) -> bool {
+        let none_left = course.next >= self.request.layout.geometry().piece_count();
+        let is_idle = course.running == 0 && !course.is_looking;
+        is_idle && (self.cancelled.load(Relaxed) || (none_left && course.device.is_some()))
+    }
+
+    /// Goes to the next piece that is to be checked, or to the end.
+    fn skip_unwanted(&self, course: &mut Course) {
+        while let Some(piece) = self.request.layout.geometry().piece(course.next)
+            && !self.request.pieces.has(piece)
+        {
+            course.next += 1;
+        }
+    }
+
+    /// The next pieces to check, at most as many as there are lanes.
+    fn take_group(&self, course: &mut Course, device: Device, lanes: usize) -> Vec<PieceIndex> {
+        let geometry = self.request.layout.geometry();
+        let room = ROTATING_GROUP / u64::from(geometry.piece_length());
+        let limit = if device.is_rotating { lanes.min(room.max(1) as usize) } else { lanes };
+        let mut group = Vec::with_capacity(limit);
+        while group.len() < limit
+            && let Some(piece) = geometry.piece(course.next)
+        {
+            course.next += 1;
+            if self.request.pieces.has(piece) {
+                group.push(piece);
+            }
+        }
+        group
+    }
+
+    fn end(&self) {
+        let mut course = self.course();
+        let outcome = CheckOutcome {
+            have: course.have.clone(),
+            stamps: std::mem::take(&mut course.stamps),
+            cancelled: self.cancelled.load(Relaxed),
+            error: course.error.take(),
+        };
+        drop(course);
+        (self.request.report)(CheckEvent::Ended(outcome));
+    }
+}
+
+fn stamps(request: &CheckRequest) -> Vec<FileStamp> {
+    let (root, layout) = (&request.root, &request.layout);
+    (0..=layout.file_count())
+        .map(|number| match layout.file(number) {
+            Some(file) if layout[file].is_pad() => FileStamp::ABSENT,
+            _ => {
+                let path = paths::of_number(root, layout, request.info_hash, number);
+                FileStamp::read(&path).unwrap_or(FileStamp::ABSENT)
+            }
+        })
+        .collect()
+}

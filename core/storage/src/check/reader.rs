@@ -1,0 +1,279 @@
+//! Reading a group of pieces in turn, a slice of each, into a buffer that stays in the core's cache,
+//! and hashing all slices together.
+
+use super::{CheckRequest, Job};
+use crate::{StorageError, paths};
+use hash::{Hasher, Sha1State};
+use metainfo::{PieceIndex, Span};
+use rustix::fs::{Advice, SeekFrom};
+use std::{
+    fs,
+    io::{self, ErrorKind},
+    num::NonZeroU64,
+    ops::Range,
+    os::unix::fs::{FileExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+    rc::Rc,
+    sync::atomic::Ordering::Relaxed,
+};
+
+/// Bytes read of each piece in turn: long enough that a system call does not show, short enough
+/// that 16 of them fit the second-level cache.
+const SLICE: usize = 64 * 1024;
+
+/// Bytes read at a time where one piece is hashed after the other.
+const SINGLE_SLICE: usize = 256 * 1024;
+
+/// One thread's buffer and open files.
+pub(super) struct Reader {
+    hasher: Hasher,
+    buffer: Vec<u8>,
+    slice: usize,
+    open: Vec<(u32, Rc<Source>)>,
+    open_limit: usize,
+    zero_hashes: Vec<(u32, [u8; 20])>,
+}
+
+/// What a group turned out to be; pieces that were not finished because of a cancel are missing.
+#[derive(Default)]
+pub(super) struct Found {
+    pub pieces: Vec<(PieceIndex, bool)>,
+    pub error: Option<StorageError>,
+}
+
+/// Where a file's bytes are.
+enum Source {
+    /// In the file, or at an offset in the part file.
+    File(fs::File, u64),
+    Missing,
+}
+
+/// A piece being hashed.
+struct Lane {
+    piece: PieceIndex,
+    /// What is left to read, in the torrent's bytes.
+    left: Range<u64>,
+    state: Sha1State,
+    is_bad: bool,
+}
+
+impl Reader {
+    pub fn new(hasher: Hasher) -> Reader {
+        let lanes = hasher.backend().lanes();
+        let slice = if lanes == 1 { SINGLE_SLICE } else { SLICE };
+        Reader {
+            hasher,
+            buffer: vec![0; lanes * slice],
+            slice,
+            open: Vec::new(),
+            open_limit: 2 * lanes,
+            zero_hashes: Vec::new(),
+        }
+    }
+
+    /// Checks the pieces, which are not more than the hasher has lanes.
+    pub fn check(&mut self, job: &Job, pieces: &[PieceIndex]) -> Found {
+        let request = &job.request;
+        let geometry = request.layout.geometry();
+        let mut found = Found::default();
+        let group = group_range(request, pieces);
+        let mut lanes: Vec<Lane> = pieces
+            .iter()
+            .map(|&piece| {
+                let start = geometry.offset_of(piece);
+                let left = start..start + u64::from(geometry.length_of(piece));
+                Lane { piece, left, state: Sha1State::new(), is_bad: false }
+            })
+            .collect();
+        for lane in &mut lanes {
+            lane.is_bad = self.is_hole(request, lane.piece, &group);
+        }
+        while lanes.iter().any(|lane| lane.is_unfinished()) {
+            if job.cancelled.load(Relaxed) {
+                break;
+            }
+            self.round(request, &mut lanes, &group, &mut found);
+        }
+        self.open.clear();
+        for lane in lanes.into_iter().filter(|lane| !lane.is_unfinished()) {
+            let good = !lane.is_bad && lane.state.finish() == *request.hashes.get(lane.piece);
+            found.pieces.push((lane.piece, good));
+            let length = u64::from(geometry.length_of(lane.piece));
+            job.bytes_done.fetch_add(length, Relaxed);
+        }
+        found
+    }
+
+    /// One slice of each piece.
+    fn round(
+        &mut self,
+        request: &CheckRequest,
+        lanes: &mut [Lane],
+        group: &Range<u64>,
+        found: &mut Found,
+    ) {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let mut jobs = Vec::with_capacity(lanes.len());
+        for (lane, slice) in lanes.iter_mut().zip(buffer.chunks_exact_mut(self.slice)) {
+            if !lane.is_unfinished() {
+                continue;
+            }
+            let length = (lane.left.end - lane.left.start).min(slice.len() as u64) as usize;
+            match self.read(request, lane.left.start, &mut slice[..length], group) {
+                Ok(()) => {
+                    lane.left.start += length as u64;
+                    jobs.push(hash::Job { state: &mut lane.state, data: &slice[..length] });
+                }
+                Err(error) => {
+                    lane.is_bad = true;
+                    found.error = found.error.take().or(error);
+                }
+            }
+        }
+        self.hasher.update(&mut jobs);
+        drop(jobs);
+        self.buffer = buffer;
+    }
+
+    /// Fills `into` with the torrent's bytes from `offset`. The error is `None` if they are just not
+    /// there.
+    fn read(
+        &mut self,
+        request: &CheckRequest,
+        offset: u64,
+        into: &mut [u8],
+        group: &Range<u64>,
+    ) -> Result<(), Option<StorageError>> {
+        let mut at = 0;
+        for span in request.layout.spans(offset, into.len() as u64) {
+            let part = &mut into[at..at + span.length as usize];
+            at += part.len();
+            if span.pad {
+                part.fill(0);
+                continue;
+            }
+            let path = || path_of(request, &span);
+            let source = self.source(request, &span, group);
+            let source = source.map_err(|error| StorageError::new(path(), error))?;
+            let Source::File(file, base) = &*source else { return Err(None) };
+            match file.read_exact_at(part, base + span.offset) {
+                Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Err(None),
+                result => result.map_err(|error| StorageError::new(path(), error))?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the whole piece was never written, so that its bytes are zeros but should not be.
+    fn is_hole(&mut self, request: &CheckRequest, piece: PieceIndex, group: &Range<u64>) -> bool {
+        let layout = &request.layout;
+        let is_hole = layout.piece_spans(piece).all(|span| {
+            span.pad
+                || self.source(request, &span, group).is_ok_and(|source| match &*source {
+                    Source::File(file, base) => is_hole(file, base + span.offset, span.length),
+                    Source::Missing => false,
+                })
+        });
+        is_hole && self.zero_hash(layout.geometry().length_of(piece)) != *request.hashes.get(piece)
+    }
+
+    fn zero_hash(&mut self, length: u32) -> [u8; 20] {
+        if let Some((_, hash)) = self.zero_hashes.iter().find(|(known, _)| *known == length) {
+            return *hash;
+        }
+        let mut state = Sha1State::new();
+        let zeros = vec![0; length as usize];
+        self.hasher.update(&mut [hash::Job { state: &mut state, data: &zeros }]);
+        let hash = state.finish();
+        self.zero_hashes.truncate(3);
+        self.zero_hashes.push((length, hash));
+        hash
+    }
+
+    /// The open file; those opened longest ago are closed as others are needed.
+    fn source(
+        &mut self,
+        request: &CheckRequest,
+        span: &Span,
+        group: &Range<u64>,
+    ) -> io::Result<Rc<Source>> {
+        let number = span.file.get();
+        if let Some((_, source)) = self.open.iter().rev().find(|(file, _)| *file == number) {
+            return Ok(Rc::clone(source));
+        }
+        let source = Rc::new(open_source(request, span)?);
+        if let Source::File(file, base) = &*source {
+            read_ahead(request, span, file, *base, group);
+        }
+        if self.open.len() >= self.open_limit {
+            self.open.remove(0);
+        }
+        self.open.push((number, Rc::clone(&source)));
+        Ok(source)
+    }
+}
+
+impl Lane {
+    fn is_unfinished(&self) -> bool {
+        !self.is_bad && !self.left.is_empty()
+    }
+}
+
+/// The torrent's bytes that the group lies in, and as many after it, which are read next.
+fn group_range(request: &CheckRequest, pieces: &[PieceIndex]) -> Range<u64> {
+    let geometry = request.layout.geometry();
+    let start = pieces.first().map_or(0, |&piece| geometry.offset_of(piece));
+    let last = pieces
+        .last()
+        .map_or(0, |&piece| geometry.offset_of(piece) + u64::from(geometry.length_of(piece)));
+    start..(last + (last - start)).min(geometry.total_length())
+}
+
+fn path_of(request: &CheckRequest, span: &Span) -> PathBuf {
+    paths::of_number(&request.root, &request.layout, request.info_hash, span.file.get())
+}
+
+/// Opens the file, or the part file if it is not there.
+fn open_source(request: &CheckRequest, span: &Span) -> io::Result<Source> {
+    let offset = request.layout[span.file].offset();
+    let parts = || paths::part_file(&request.root, request.info_hash);
+    Ok(match open_regular(&path_of(request, span))? {
+        Some(file) => Source::File(file, 0),
+        None => open_regular(&parts())?.map_or(Source::Missing, |file| Source::File(file, offset)),
+    })
+}
+
+/// `None` if there is no regular file with this name. Does not wait for anything that a special
+/// file would wait for.
+fn open_regular(path: &Path) -> io::Result<Option<fs::File>> {
+    let opened = fs::OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path);
+    match opened {
+        Ok(file) => Ok(file.metadata()?.is_file().then_some(file)),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Asks for what the group needs of the file, in order, before the lanes read it in turn.
+fn read_ahead(request: &CheckRequest, span: &Span, file: &fs::File, base: u64, group: &Range<u64>) {
+    let entry = &request.layout[span.file];
+    let start = group.start.max(entry.offset());
+    let length = NonZeroU64::new(group.end.min(entry.end()).saturating_sub(start));
+    if length.is_some() {
+        // A hint: where it is refused, reading is only slower.
+        let _ = rustix::fs::fadvise(file, base + start - entry.offset(), length, Advice::WillNeed);
+    }
+}
+
+fn is_hole(file: &fs::File, offset: u64, length: u64) -> bool {
+    match rustix::fs::seek(file, SeekFrom::Data(offset)) {
+        Ok(data) => data >= offset + length,
+        // No data up to the end of the file: a hole, unless the file is shorter.
+        Err(rustix::io::Errno::NXIO) => {
+            file.metadata().is_ok_and(|meta| meta.len() >= offset + length)
+        }
+        Err(_) => false,
+    }
+}

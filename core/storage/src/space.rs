@@ -1,0 +1,49 @@
+//! How much room there is.
+
+use std::{io, path::Path};
+
+/// The room of a file system.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FreeSpace {
+    /// Bytes that this user may still write.
+    pub free: u64,
+    /// Bytes in all.
+    pub total: u64,
+}
+
+/// The room where `path` is or would be: its nearest folder that exists is asked (statvfs(3)).
+/// Blocks: for the control thread.
+pub fn free_space(path: &Path) -> io::Result<FreeSpace> {
+    let mut folder = path;
+    loop {
+        let asked = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+        match rustix::fs::statvfs(asked) {
+            Ok(stat) => {
+                return Ok(FreeSpace {
+                    free: stat.f_bavail.saturating_mul(stat.f_frsize),
+                    total: stat.f_blocks.saturating_mul(stat.f_frsize),
+                });
+            }
+            Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => match folder.parent() {
+                Some(parent) => folder = parent,
+                None => return Err(rustix::io::Errno::NOENT.into()),
+            },
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_that_does_not_exist_yet_has_the_room_of_its_parent() {
+        let folder = tempfile::tempdir().unwrap();
+        let here = free_space(folder.path()).unwrap();
+        let below = free_space(&folder.path().join("a/b/c")).unwrap();
+        assert!(here.free <= here.total && here.total > 0);
+        assert_eq!(here.total, below.total);
+        assert!(free_space(Path::new("no/such/folder")).is_ok());
+    }
+}

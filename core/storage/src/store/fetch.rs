@@ -1,0 +1,137 @@
+//! Reading what is not in memory.
+
+use super::{
+    Store, StoreEvent, StoreKey, Task,
+    jobs::{JobKind, Work},
+};
+use crate::{StorageError, limits::READ_AHEADS};
+use metainfo::{BlockRange, PieceIndex, Span};
+use ring::Ring;
+
+/// What was last asked to be read ahead, by torrent and piece: so that the first of a piece's blocks
+/// asks for the rest of it, and the others do not ask again.
+pub(super) struct ReadAhead {
+    asked: Box<[Option<Window>]>,
+}
+
+#[derive(Clone, Copy)]
+struct Window {
+    key: StoreKey,
+    piece: u32,
+    begin: u32,
+    end: u32,
+}
+
+impl Default for ReadAhead {
+    fn default() -> ReadAhead {
+        ReadAhead { asked: vec![None; READ_AHEADS].into_boxed_slice() }
+    }
+}
+
+impl ReadAhead {
+    /// The bytes after the block, within its piece, that should be asked for now; none if they were
+    /// already.
+    fn after(
+        &mut self,
+        key: StoreKey,
+        block: BlockRange,
+        piece_length: u32,
+        ahead: u32,
+    ) -> Option<(u32, u32)> {
+        let piece = block.piece().get();
+        let place = (key.slot().wrapping_mul(0x9e37_79b1) ^ piece as usize) % self.asked.len();
+        let known = self.asked[place].filter(|window| {
+            window.key == key
+                && window.piece == piece
+                && (window.begin..window.end).contains(&block.begin())
+        });
+        if known.is_some() {
+            return None;
+        }
+        let end = piece_length.min(block.end().saturating_add(ahead));
+        self.asked[place] = Some(Window { key, piece, begin: block.begin(), end });
+        (end > block.end()).then_some((block.end(), end))
+    }
+}
+
+impl Store {
+    /// Reads a block that [`Store::push_block`] found cold, and asks for the rest of its piece to be
+    /// read ahead; [`StoreEvent::Fetched`] or [`StoreEvent::FetchFailed`] follows with the cookie.
+    /// Opens what must be opened.
+    pub fn fetch(&mut self, ring: &mut Ring, key: StoreKey, block: BlockRange, cookie: u64) {
+        if self.queue.len() >= self.limits.in_line {
+            let error = StorageError::Busy;
+            return self.emit(key, StoreEvent::FetchFailed { key, cookie, block, error });
+        }
+        let Some(torrent) = self.torrents.get(key) else { return };
+        let geometry = torrent.layout.geometry();
+        let ahead = self.read_ahead.after(
+            key,
+            block,
+            geometry.length_of(block.piece()),
+            self.limits.read_ahead,
+        );
+        self.read(ring, key, block, cookie);
+        if let Some((begin, end)) = ahead {
+            self.ask_ahead(ring, key, block.piece(), begin, end);
+        }
+    }
+
+    /// Reads a whole piece, for example to verify it; answered as [`Store::fetch`] is.
+    pub fn read_piece(&mut self, ring: &mut Ring, key: StoreKey, piece: PieceIndex, cookie: u64) {
+        let Some(torrent) = self.torrents.get(key) else { return };
+        let geometry = torrent.layout.geometry();
+        if let Some(block) = geometry.range(piece.get(), 0, geometry.length_of(piece)) {
+            self.read(ring, key, block, cookie);
+        }
+    }
+
+    fn read(&mut self, ring: &mut Ring, key: StoreKey, block: BlockRange, cookie: u64) {
+        let Some(torrent) = self.torrents.get(key) else { return };
+        let spans: Vec<Span> = torrent.layout.range_spans(block).collect();
+        let is_one = matches!(spans.as_slice(), [only] if !only.pad);
+        let data = (!is_one).then(|| ring.buffers().get(block.length() as usize));
+        let job = self.begin_job(key, JobKind::Fetch { cookie, block, data });
+        let mut at = 0;
+        for span in spans {
+            let length = span.length as usize;
+            if span.pad {
+                self.zero(job, at, length);
+            } else {
+                let work = Work::Read { job, length, into: (!is_one).then_some(at) };
+                self.start(ring, Task { key, file: span.file.get(), offset: span.offset, work });
+            }
+            at += length;
+        }
+        self.end_task(ring, job, Ok(()));
+    }
+
+    fn zero(&mut self, job: usize, at: usize, length: usize) {
+        if let Some(JobKind::Fetch { data: Some(data), .. }) =
+            self.jobs.get_mut(job).map(|job| &mut job.kind)
+        {
+            data[at..at + length].fill(0);
+        }
+    }
+
+    /// Hints cost nothing to leave out, so they are when work is waiting.
+    fn ask_ahead(
+        &mut self,
+        ring: &mut Ring,
+        key: StoreKey,
+        piece: PieceIndex,
+        begin: u32,
+        end: u32,
+    ) {
+        let Some(torrent) = self.torrents.get(key) else { return };
+        let offset = torrent.layout.geometry().offset_of(piece) + u64::from(begin);
+        let spans: Vec<Span> = torrent.layout.spans(offset, u64::from(end - begin)).collect();
+        for span in spans {
+            if span.pad || self.under_way >= self.limits.under_way {
+                continue;
+            }
+            let work = Work::ReadAhead { length: span.length };
+            self.start(ring, Task { key, file: span.file.get(), offset: span.offset, work });
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! What survives a loss of power.
+//!
+//! A sync covers the pieces whose writes had all completed when it began: the files they went to
+//! were marked then, at the latest. A piece whose last write completes later waits for the next
+//! sync, even if its file is being synced now.
+
+use super::{
+    Store, StoreEvent, StoreKey, Task,
+    jobs::{JobKind, Work},
+    torrent::{Held, Writing},
+};
+use crate::{FileStamp, StorageError};
+use metainfo::Bitfield;
+use ring::{FileStat, Ring};
+
+impl Store {
+    /// Says which pieces the files have for sure, from resume data or a recheck, and how the files
+    /// looked then (in the order of the layout, then the part file; empty if not known).
+    pub fn set_durable(&mut self, key: StoreKey, durable: &Bitfield, stamps: &[FileStamp]) {
+        let Some(torrent) = self.torrents.get_mut(key) else { return };
+        torrent.held = if durable.is_all() {
+            Held::All
+        } else {
+            Held::Some(Box::new(Writing::new(&torrent.layout, durable, stamps)))
+        };
+    }
+
+    /// Makes what has been written durable (fdatasync(2) of the files written since the last sync);
+    /// [`StoreEvent::Synced`] or [`StoreEvent::SyncFailed`] follows. A second call while one is
+    /// under way makes another sync follow it.
+    pub fn sync(&mut self, ring: &mut Ring, key: StoreKey) {
+        let Some(torrent) = self.torrents.get_mut(key) else { return };
+        let writing = torrent.writing();
+        if writing.syncing {
+            writing.sync_again = true;
+            return;
+        }
+        writing.syncing = true;
+        let pieces = writing.written.clone();
+        let files: Vec<u32> = std::mem::take(&mut writing.dirty).into_iter().collect();
+        let job = self.begin_job(key, JobKind::Sync { pieces, files: files.clone() });
+        for file in files {
+            self.start(ring, Task { key, file, offset: 0, work: Work::Sync { job } });
+        }
+        self.end_task(ring, job, Ok(()));
+    }
+
+    /// The data is safe, or not; if so, the files' new stamps are taken before it is told.
+    pub(super) fn on_data_synced(
+        &mut self,
+        ring: &mut Ring,
+        key: StoreKey,
+        pieces: Bitfield,
+        files: Vec<u32>,
+        error: Option<StorageError>,
+    ) {
+        let Some(torrent) = self.torrents.get_mut(key) else { return };
+        let geometry = torrent.layout.geometry();
+        let writing = torrent.writing();
+        if let Some(error) = error {
+            let mut suspect = Bitfield::none(pieces.piece_count());
+            for piece in pieces.iter().filter_map(|index| geometry.piece(index)) {
+                if !writing.durable.has(piece) {
+                    suspect.set(piece);
+                    writing.written.clear(piece);
+                }
+            }
+            self.events.push_back(StoreEvent::SyncFailed { key, suspect, error });
+            return self.end_sync(ring, key);
+        }
+        writing.durable = pieces;
+        let unknown = torrent.files_without_stamp();
+        let job = self.begin_job(key, JobKind::Stamp);
+        for file in files.into_iter().chain(unknown) {
+            self.start(ring, Task { key, file, offset: 0, work: Work::Stamp { job } });
+        }
+        self.end_task(ring, job, Ok(()));
+    }
+
+    pub(super) fn stamp(&mut self, task: &Task, stat: Option<FileStat>) {
+        let Some(torrent) = self.torrents.get_mut(task.key) else { return };
+        if let Some(stamp) = torrent.writing().stamps.get_mut(task.file as usize) {
+            *stamp = stat.map_or(FileStamp::ABSENT, |stat| FileStamp {
+                length: stat.length,
+                modified_ns: stat.modified_ns,
+            });
+        }
+    }
+
+    pub(super) fn on_stamped(&mut self, ring: &mut Ring, key: StoreKey) {
+        let Some(torrent) = self.torrents.get_mut(key) else { return };
+        let writing = torrent.writing();
+        let (durable, stamps) = (writing.durable.clone(), writing.stamps.clone());
+        self.events.push_back(StoreEvent::Synced { key, durable, stamps });
+        self.end_sync(ring, key);
+    }
+
+    fn end_sync(&mut self, ring: &mut Ring, key: StoreKey) {
+        let Some(torrent) = self.torrents.get_mut(key) else { return };
+        let writing = torrent.writing();
+        writing.syncing = false;
+        if std::mem::take(&mut writing.sync_again) {
+            self.sync(ring, key);
+        }
+    }
+}
