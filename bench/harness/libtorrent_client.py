@@ -1,0 +1,50 @@
+"""libtorrent as a client that is told over HTTP what to do: add, status, recheck.
+
+    libtorrent_client.py TORRENT FOLDER PEER_PORT CONTROL_PORT
+
+It looks at nothing by itself, so that all processor time is libtorrent's own.
+"""
+
+import http.server
+import json
+import sys
+
+import libtorrent
+
+torrent, folder, port, control_port = sys.argv[1:]
+settings = libtorrent.high_performance_seed()
+settings.update({
+    "listen_interfaces": f"127.0.0.1:{port}", "enable_dht": False, "enable_lsd": False,
+    "enable_upnp": False, "enable_natpmp": False, "enable_incoming_utp": False,
+    "enable_outgoing_utp": False, "allow_multiple_connections_per_ip": True,
+    "connections_limit": 10_000, "unchoke_slots_limit": -1, "upload_rate_limit": 0,
+    "download_rate_limit": 0, "out_enc_policy": 2, "in_enc_policy": 1, "alert_mask": 0,
+})
+session = libtorrent.session(settings)
+handle = None
+
+
+class Control(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        global handle
+        if self.path == "/add":
+            parameters = libtorrent.add_torrent_params()
+            parameters.ti = libtorrent.torrent_info(torrent)
+            parameters.save_path = folder
+            parameters.flags &= ~(libtorrent.torrent_flags.paused | libtorrent.torrent_flags.auto_managed)
+            parameters.max_connections = 10_000
+            handle = session.add_torrent(parameters)
+        elif self.path == "/recheck":
+            handle.force_recheck()
+        state = str(handle.status().state) if handle else "none"
+        body = json.dumps({"state": state.rsplit(".", 1)[-1]}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+http.server.HTTPServer(("127.0.0.1", int(control_port)), Control).serve_forever()

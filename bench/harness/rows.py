@@ -1,0 +1,175 @@
+"""The rows of the comparison: what each client is put through, and what is measured meanwhile."""
+
+import hashlib
+import json
+import os
+import shutil
+import socket
+import subprocess
+import time
+
+from process import Failed, cpu_seconds, wait_for
+
+GIB = 1 << 30
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Row:
+    """One measurement. `needs` is what a client must be able to do; `figures` are its columns."""
+
+    def __init__(self, key, title, needs, action, figures):
+        self.key, self.title, self.needs = key, title, needs
+        self.action, self.figures = action, figures
+
+    def measure(self, kind, setup):
+        """Starts a fresh client, measures it, ends it and removes what it wrote."""
+        folder = os.path.join(setup.folder, f"{self.key}-{kind.name}".replace(" ", "-"))
+        shutil.rmtree(folder, ignore_errors=True)
+        os.makedirs(folder)
+        client = kind(setup)
+        try:
+            result = self.action(client, folder, setup)
+        except (Failed, OSError, KeyError, subprocess.SubprocessError) as error:
+            return {"failed": str(error), "log": log_tail(folder)}
+        finally:
+            client.stop()
+            shutil.rmtree(os.path.join(folder, "download"), ignore_errors=True)
+        os.sync()
+        return result
+
+
+def log_tail(folder):
+    try:
+        with open(os.path.join(folder, "log"), errors="replace") as log:
+            return log.read()[-500:]
+    except OSError:
+        return ""
+
+
+def warm(setup):
+    """Brings the data into the page cache."""
+    with open(setup.data, "rb") as data:
+        while data.read(1 << 22):
+            pass
+
+
+def launch(client, folder, data, add=True):
+    port = free_port()
+    client.launch(folder, data, port, free_port())
+    if add:
+        client.add()
+    return port
+
+
+def load(setup, *arguments):
+    """Runs the load generator on its own core; its figures."""
+    command = ["taskset", "-c", str(setup.load_core), setup.load, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    if done.returncode != 0:
+        raise Failed(done.stderr.strip().splitlines()[-1] if done.stderr.strip() else "the load failed")
+    return json.loads(done.stdout)
+
+
+def pull(client, folder, setup, *arguments):
+    warm(setup)
+    port = launch(client, folder, os.path.dirname(setup.data))
+    wait_for(client.complete, 120, "it seeds")
+    time.sleep(0.5)
+    return load(setup, "leech", "--target", f"127.0.0.1:{port}", "--torrent", setup.torrent,
+                "--data", setup.data, "--client-pid", client.process.pid, *arguments)
+
+
+def seed(client, folder, setup):
+    return pull(client, folder, setup, "--connections", 20, "--requests", 64,
+                "--bytes", setup.seed_bytes, "--warm-up", GIB // 4, "--seconds", setup.seconds)
+
+
+def seed_random(client, folder, setup):
+    return pull(client, folder, setup, "--connections", 400, "--requests", 16, "--random-pieces",
+                "--bytes", setup.seed_bytes, "--warm-up", GIB // 4, "--seconds", setup.seconds)
+
+
+def idle(client, folder, setup):
+    return pull(client, folder, setup, "--connections", 3000, "--requests", 0,
+                "--seconds", setup.idle_seconds, "--unchoke-within", 20)
+
+
+def download(client, folder, setup):
+    warm(setup)
+    target = os.path.join(folder, "download")
+    os.makedirs(target)
+    port = launch(client, folder, target)
+    time.sleep(1)
+    figures = load(setup, "seed", "--target", f"127.0.0.1:{port}", "--torrent", setup.torrent,
+                   "--data", setup.data, "--seeds", 10, "--client-pid", client.process.pid,
+                   "--seconds", setup.download_seconds)
+    if not figures["complete"]:
+        raise Failed(f"only {figures['bytes'] / GIB:.2f} GiB in {setup.download_seconds} s, "
+                     f"{figures['cpu_seconds_per_gib']:.2f} CPU s/GiB")
+    wait_for(client.complete, 60, "it has all data")
+    client.stop()
+    with open(os.path.join(target, "data"), "rb") as data:
+        if hashlib.file_digest(data, "sha1").hexdigest() != setup.sha1:
+            raise Failed("what it wrote is not what the seeds have")
+    return figures
+
+
+def recheck(client, folder, setup):
+    warm(setup)
+    launch(client, folder, os.path.dirname(setup.data), add=False)
+    pid = client.process.pid
+    time.sleep(0.5)
+    cpu, begun = cpu_seconds(pid), time.monotonic()
+    client.add()
+    wait_for(client.complete, 120, "the first check ends", 0.01)
+    time.sleep(0.5)
+    before, again = cpu_seconds(pid), time.monotonic()
+    if client.recheck():
+        cpu, begun = before, again
+        # A client may take a moment to begin; one that is done already has used the time for it.
+        wait_for(lambda: client.checking() or cpu_seconds(pid) - cpu > 0.1, 10, "a check begins", 0.002)
+        wait_for(lambda: not client.checking() and client.complete(), 120, "the check ends", 0.01)
+        again = time.monotonic()
+        before = cpu_seconds(pid)
+    else:
+        again -= 0.5
+    seconds, used = again - begun, before - cpu
+    return {"seconds": seconds, "cpu_seconds": used, "mib_per_second": setup.size / seconds / (1 << 20),
+            "cpu_seconds_per_gib": used * GIB / setup.size}
+
+
+RATES = [("cpu_seconds_per_gib", "CPU s/GiB", "{:.2f}"), ("mib_per_second", "MiB/s", "{:.0f}")]
+MEMORY = ("memory_mib", "anonymous MiB", "{:.0f}")
+
+ALL = [
+    Row("seed", "Seeding to 20 leechers, 64 requests each", "seed", seed,
+        RATES + [("latency_p99", "p99 ms", "{:.1f}"), MEMORY]),
+    Row("random", "Seeding random pieces to 400 leechers, 16 requests each", "seed", seed_random,
+        RATES + [("latency_p99", "p99 ms", "{:.1f}"), MEMORY]),
+    Row("download", "Downloading from 10 seeds to disk, checked", "download", download,
+        RATES + [("memory_grown_mib", "anonymous MiB over idle", "{:.0f}")]),
+    Row("recheck", "Rechecking, data in the page cache", "recheck", recheck, RATES),
+    Row("idle", "Holding 3,000 idle connections", "idle", idle,
+        [("cpu_percent", "% of a core", "{:.2f}"),
+         ("client_bytes_per_connection", "bytes a connection", "{:.0f}"), MEMORY,
+         ("held", "held", "{:.0f}")]),
+]
+
+
+def derive(figures):
+    """Adds the columns that are computed from others."""
+    if "memory_most" in figures:
+        most = figures["memory_most"]["anonymous_kib"]
+        figures["memory_mib"] = most / 1024
+        idle_memory = figures.get("memory_idle", figures["memory_before"])
+        figures["memory_grown_mib"] = (most - idle_memory["anonymous_kib"]) / 1024
+    if "latency" in figures:
+        figures["latency_p99"] = figures["latency"]["p99_ms"]
+        figures["cpu_percent"] = 100 * figures["cpu_seconds"] / figures["seconds"]
+        figures["held"] = figures["connections"] - figures["closed"]
+    return figures
