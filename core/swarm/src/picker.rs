@@ -1,0 +1,594 @@
+//! Who decides which piece next, and which of its blocks.
+//!
+//! A piece is *queued* (missing, wanted, untouched), *open* (in flight, see [`partial`]), ours, or
+//! none of these (skipped). Blocks are given out in this order:
+//!
+//! 1. the piece the peer is working on, so that requests come in contiguous runs;
+//! 2. another open piece with free blocks, unless a fast peer is working through it;
+//! 3. a new piece: the first four at random, then the rarest first (or in order, if sequential);
+//! 4. an open piece of a fast peer after all;
+//! 5. in end game, blocks that others have been asked for already.
+//!
+//! High priority comes before normal before low in each step.
+
+mod availability;
+mod partial;
+
+pub(crate) use partial::OpenPiece;
+pub use partial::Phase;
+
+use crate::{
+    MemoryBudget, PeerKey, Priority,
+    limits::{EXCLUSIVE_PIECE_TIME, RANDOM_FIRST_PIECES, RANDOM_TRIES},
+    pieces::Pieces,
+    pipeline::Pipeline,
+};
+use availability::RarestFirst;
+use metainfo::{Bitfield, BlockRange, Geometry, PieceIndex};
+use slab::Slab;
+use std::{cmp::Reverse, net::IpAddr, time::Duration};
+
+/// `listed_at` of a piece without free blocks.
+const UNLISTED: u32 = u32::MAX;
+
+/// All pieces of a torrent in their various states.
+#[derive(Debug)]
+pub(crate) struct Picker {
+    geometry: Geometry,
+    have: Bitfield,
+    have_count: u32,
+    /// Empty stands for all normal.
+    priorities: Vec<Priority>,
+    /// Wanted pieces that are not on disk, and their bytes.
+    wanted_missing: u32,
+    wanted_left: u64,
+    seeds: u32,
+    queue: RarestFirst,
+    open: Slab<OpenPiece>,
+    /// Slots of open pieces with free blocks that are wanted.
+    workable: Vec<u32>,
+    /// No queued piece comes before this one; where the sequential search starts.
+    first_queued: u32,
+    /// Pieces that failed their hash since they were last ours.
+    suspects: std::collections::BTreeSet<PieceIndex>,
+    pub(crate) sequential: bool,
+    budget: MemoryBudget,
+    rng: fastrand::Rng,
+}
+
+/// The peer that blocks are picked for.
+pub(crate) struct Asker<'a> {
+    pub(crate) key: PeerKey,
+    pub(crate) pieces: &'a Pieces,
+    /// Pieces it has that are wanted and not on disk.
+    pub(crate) wanted: u32,
+    /// While it chokes us, the pieces it lets us have all the same (BEP 6).
+    pub(crate) only: Option<&'a [PieceIndex]>,
+    /// Bytes per second that it sends.
+    pub(crate) rate: f32,
+    pub(crate) pipeline: &'a Pipeline,
+}
+
+impl Asker<'_> {
+    fn may_have(&self, piece: PieceIndex) -> bool {
+        self.pieces.has(piece) && self.only.is_none_or(|only| only.contains(&piece))
+    }
+}
+
+/// What became of a finished block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Finished {
+    pub(crate) piece_complete: bool,
+    /// Peers still asked for it, who should be told to leave it.
+    pub(crate) asked_elsewhere: u8,
+}
+
+impl Picker {
+    pub(crate) fn new(
+        geometry: Geometry,
+        have: Bitfield,
+        sequential: bool,
+        budget: MemoryBudget,
+        rng: fastrand::Rng,
+    ) -> Picker {
+        debug_assert_eq!(have.piece_count(), geometry.piece_count());
+        let mut picker = Picker {
+            geometry,
+            have_count: have.count(),
+            have,
+            priorities: Vec::new(),
+            wanted_missing: 0,
+            wanted_left: 0,
+            seeds: 0,
+            queue: RarestFirst::new(geometry.piece_count()),
+            open: Slab::new(),
+            workable: Vec::new(),
+            first_queued: 0,
+            suspects: Default::default(),
+            sequential,
+            budget,
+            rng,
+        };
+        picker.requeue_all();
+        picker
+    }
+
+    pub(crate) fn have(&self) -> &Bitfield {
+        &self.have
+    }
+
+    pub(crate) fn have_count(&self) -> u32 {
+        self.have_count
+    }
+
+    /// Bytes of wanted pieces that are not on disk.
+    pub(crate) fn wanted_left(&self) -> u64 {
+        self.wanted_left
+    }
+
+    pub(crate) fn wanted_missing(&self) -> u32 {
+        self.wanted_missing
+    }
+
+    pub(crate) fn is_wanted(&self, piece: PieceIndex) -> bool {
+        !self.have.has(piece) && self.priority(piece) != Priority::Skip
+    }
+
+    pub(crate) fn priority(&self, piece: PieceIndex) -> Priority {
+        self.priorities.get(piece.as_usize()).copied().unwrap_or_default()
+    }
+
+    /// Peers that have the piece.
+    pub(crate) fn availability(&self, piece: PieceIndex) -> u32 {
+        self.seeds + u32::from(self.queue.count(piece))
+    }
+
+    pub(crate) fn open_pieces(&self) -> impl Iterator<Item = &OpenPiece> + '_ {
+        self.open.iter().map(|(_, open)| open)
+    }
+
+    /// How many of the peer's pieces are wanted and not on disk.
+    pub(crate) fn count_wanted(&self, pieces: &Pieces) -> u32 {
+        match pieces {
+            Pieces::None => 0,
+            Pieces::All => self.wanted_missing,
+            Pieces::Some { field, .. } if self.wanted_missing > 0 => {
+                let pieces = field.iter().filter_map(|index| self.geometry.piece(index));
+                pieces.filter(|&piece| self.is_wanted(piece)).count() as u32
+            }
+            Pieces::Some { .. } => 0,
+        }
+    }
+}
+
+/// What peers have.
+impl Picker {
+    pub(crate) fn add_pieces(&mut self, pieces: &Pieces) {
+        self.seeds += u32::from(pieces.is_all());
+        if let Some(field) = pieces.partial() {
+            let geometry = self.geometry;
+            for piece in field.iter().filter_map(|index| geometry.piece(index)) {
+                self.raise(piece);
+            }
+        }
+    }
+
+    pub(crate) fn remove_pieces(&mut self, pieces: &Pieces) {
+        self.seeds -= u32::from(pieces.is_all());
+        if let Some(field) = pieces.partial() {
+            let geometry = self.geometry;
+            for piece in field.iter().filter_map(|index| geometry.piece(index)) {
+                self.lower(piece);
+            }
+        }
+    }
+
+    /// A peer that is not a seed has got one more piece.
+    pub(crate) fn raise(&mut self, piece: PieceIndex) {
+        let priority = self.priority(piece);
+        self.queue.raise(piece, priority);
+    }
+
+    /// A peer that is not a seed has lost a piece.
+    pub(crate) fn lower(&mut self, piece: PieceIndex) {
+        let priority = self.priority(piece);
+        self.queue.lower(piece, priority);
+    }
+
+    /// A peer that had all pieces but one has got that one: from now on it is counted as a seed.
+    pub(crate) fn became_seed(&mut self, last: PieceIndex) {
+        for piece in self.geometry.pieces().filter(|&piece| piece != last) {
+            self.lower(piece);
+        }
+        self.seeds += 1;
+    }
+
+    /// A seed has lost a piece.
+    pub(crate) fn was_seed(&mut self, lost: PieceIndex) {
+        self.seeds -= 1;
+        for piece in self.geometry.pieces().filter(|&piece| piece != lost) {
+            self.raise(piece);
+        }
+    }
+}
+
+/// Giving out blocks.
+impl Picker {
+    /// Appends up to `limit` blocks to ask this peer for. Fewer mean that there is no more work for
+    /// it until something changes.
+    pub(crate) fn pick(
+        &mut self,
+        now: Duration,
+        asker: &Asker<'_>,
+        limit: usize,
+        out: &mut Vec<BlockRange>,
+    ) {
+        if asker.wanted == 0 {
+            return;
+        }
+        let enough = out.len() + limit;
+        while out.len() < enough {
+            let slot = self
+                .own_piece(asker)
+                .or_else(|| self.shared_piece(asker, false))
+                .or_else(|| self.new_piece(now, asker))
+                .or_else(|| self.shared_piece(asker, true));
+            let Some(slot) = slot else { break };
+            self.take_blocks(slot, asker, enough - out.len(), out);
+        }
+        if out.len() < enough && self.is_end_game() {
+            self.take_doubtful(asker, enough - out.len(), out);
+        }
+    }
+
+    /// Whether every wanted block is here or has been asked for.
+    pub(crate) fn is_end_game(&self) -> bool {
+        self.queue.is_empty() && self.workable.is_empty()
+    }
+
+    /// Whether a new piece may be opened as far as memory goes.
+    pub(crate) fn has_memory(&self) -> bool {
+        self.open.is_empty() || self.budget.fits(self.geometry.piece_length())
+    }
+
+    /// The piece of the peer's latest request, if it is at work there and blocks are left.
+    fn own_piece(&self, asker: &Asker<'_>) -> Option<usize> {
+        let slot = self.queue.open_slot(asker.pipeline.latest_piece()?)?;
+        let open = &self.open[slot];
+        let usable = open.owner == Some(asker.key) && open.listed_at != UNLISTED;
+        (usable && asker.may_have(open.piece)).then_some(slot)
+    }
+
+    /// The best open piece with free blocks; those of fast peers only if `any`.
+    fn shared_piece(&self, asker: &Asker<'_>, any: bool) -> Option<usize> {
+        let mut best = None;
+        for &slot in &self.workable {
+            let open = &self.open[slot as usize];
+            let mine = open.owner.is_none_or(|owner| owner == asker.key);
+            if !mine && (open.suspect || (open.exclusive && !any)) || !asker.may_have(open.piece) {
+                continue;
+            }
+            let order = if self.sequential { open.piece.get() } else { open.free() };
+            let rank = (self.priority(open.piece), mine, Reverse(order));
+            if best.is_none_or(|(best, _)| rank > best) {
+                best = Some((rank, slot as usize));
+            }
+        }
+        best.map(|(_, slot)| slot)
+    }
+
+    fn new_piece(&mut self, now: Duration, asker: &Asker<'_>) -> Option<usize> {
+        if !self.has_memory() || !self.has_queued(asker) {
+            return None;
+        }
+        let piece = match asker.only {
+            Some(only) => {
+                let usable =
+                    |&&piece: &&PieceIndex| self.queue.is_queued(piece) && asker.pieces.has(piece);
+                *only.iter().find(usable)?
+            }
+            None if self.sequential => self.next_in_order(asker)?,
+            None => self.random_first(asker).or_else(|| {
+                self.queue.iter(asker.pieces.is_all()).find(|&piece| asker.pieces.has(piece))
+            })?,
+        };
+        let priority = self.priority(piece);
+        self.queue.unqueue(piece, priority);
+        self.budget.take(self.geometry.length_of(piece));
+        let mut open = OpenPiece::new(&self.geometry, piece, now);
+        open.suspect = self.suspects.contains(&piece);
+        let slot = self.open.insert(open);
+        self.queue.set_open(piece, slot);
+        self.relist(slot);
+        Some(slot)
+    }
+
+    /// Whether the peer has a queued piece at all, told from the counts: looking through the queue of
+    /// a large torrent in vain would cost far more.
+    fn has_queued(&self, asker: &Asker<'_>) -> bool {
+        let here = |open: &&OpenPiece| asker.pieces.has(open.piece) && self.is_wanted(open.piece);
+        !self.queue.is_empty() && self.open_pieces().filter(here).count() < asker.wanted as usize
+    }
+
+    fn random_first(&mut self, asker: &Asker<'_>) -> Option<PieceIndex> {
+        if self.have_count >= RANDOM_FIRST_PIECES {
+            return None;
+        }
+        (0..RANDOM_TRIES)
+            .filter_map(|_| self.queue.random(&mut self.rng))
+            .find(|&piece| asker.pieces.has(piece))
+    }
+
+    fn next_in_order(&mut self, asker: &Asker<'_>) -> Option<PieceIndex> {
+        let geometry = self.geometry;
+        let from = |first| (first..geometry.piece_count()).filter_map(move |n| geometry.piece(n));
+        self.first_queued = from(self.first_queued)
+            .find(|&piece| self.queue.is_queued(piece))
+            .map_or(geometry.piece_count(), PieceIndex::get);
+        self.queue.priorities().find_map(|priority| {
+            from(self.first_queued).find(|&piece| {
+                self.queue.is_queued(piece)
+                    && self.priority(piece) == priority
+                    && asker.pieces.has(piece)
+            })
+        })
+    }
+
+    fn take_blocks(
+        &mut self,
+        slot: usize,
+        asker: &Asker<'_>,
+        limit: usize,
+        out: &mut Vec<BlockRange>,
+    ) {
+        let open = &mut self.open[slot];
+        let length = self.geometry.length_of(open.piece) as f32;
+        let is_fast = length <= asker.rate * EXCLUSIVE_PIECE_TIME.as_secs_f32();
+        let mine = open.owner == Some(asker.key);
+        if mine || open.owner.is_none() || (is_fast && !open.exclusive && !open.suspect) {
+            open.owner = Some(asker.key);
+            open.exclusive = is_fast;
+        }
+        let (geometry, piece) = (self.geometry, open.piece);
+        let blocks = std::iter::from_fn(|| open.ask_free()).take(limit);
+        out.extend(blocks.map(|number| geometry.block(piece, number)));
+        self.relist(slot);
+    }
+
+    /// Blocks asked of others but not of this peer, from a random piece on, so that peers do not all
+    /// choose the same.
+    fn take_doubtful(&mut self, asker: &Asker<'_>, limit: usize, out: &mut Vec<BlockRange>) {
+        let enough = out.len() + limit;
+        let start = self.rng.usize(..self.open.capacity().max(1));
+        for step in 0..self.open.capacity() {
+            let slot = (start + step) % self.open.capacity();
+            let Some(open) = self.open.get_mut(slot) else { continue };
+            if open.phase != Phase::Downloading || open.suspect || !asker.may_have(open.piece) {
+                continue;
+            }
+            let first = out.len();
+            let candidates = open.doubtful().map(|number| self.geometry.block(open.piece, number));
+            out.extend(candidates.filter(|&b| !asker.pipeline.contains(b)).take(enough - first));
+            out[first..].iter().for_each(|block| open.ask_again(block.block_number()));
+            if out.len() >= enough {
+                return;
+            }
+        }
+    }
+
+    /// Keeps `workable` in step with the piece's free blocks.
+    fn relist(&mut self, slot: usize) {
+        let open = &self.open[slot];
+        let workable = open.free() > 0 && self.is_wanted(open.piece);
+        let listed_at = open.listed_at;
+        if workable && listed_at == UNLISTED {
+            self.open[slot].listed_at = self.workable.len() as u32;
+            self.workable.push(slot as u32);
+        } else if !workable && listed_at != UNLISTED {
+            self.open[slot].listed_at = UNLISTED;
+            self.workable.swap_remove(listed_at as usize);
+            if let Some(&moved) = self.workable.get(listed_at as usize) {
+                self.open[moved as usize].listed_at = listed_at;
+            }
+        }
+    }
+}
+
+/// What becomes of blocks that were given out. All accept blocks of pieces that are open no longer.
+impl Picker {
+    /// A live request for the block has gone.
+    pub(crate) fn release(&mut self, block: BlockRange) {
+        self.with_open(block.piece(), |open| open.release(block.block_number()));
+    }
+
+    /// The block begins to arrive from a peer that was asked for it. False if it is not wanted.
+    pub(crate) fn start(&mut self, block: BlockRange, live: bool) -> bool {
+        self.with_open(block.piece(), |open| open.start(block.block_number(), live))
+            .unwrap_or(false)
+    }
+
+    /// The block stopped arriving.
+    pub(crate) fn abort(&mut self, block: BlockRange) {
+        self.with_open(block.piece(), |open| open.abort(block.block_number()));
+    }
+
+    /// The block is here.
+    pub(crate) fn finish(
+        &mut self,
+        block: BlockRange,
+        from: IpAddr,
+        now: Duration,
+    ) -> Option<Finished> {
+        self.with_open(block.piece(), |open| {
+            let asked_elsewhere = open.finish(block.block_number(), from, now);
+            let piece_complete = open.is_complete();
+            if piece_complete {
+                open.phase = Phase::Hashing;
+            }
+            Finished { piece_complete, asked_elsewhere }
+        })
+    }
+
+    /// The peer left, stalled or chokes: its pieces are free for others to work on.
+    pub(crate) fn disown(&mut self, peer: PeerKey) {
+        for (_, open) in self.open.iter_mut().filter(|(_, open)| open.owner == Some(peer)) {
+            open.owner = None;
+            open.exclusive = false;
+        }
+    }
+
+    fn with_open<T>(
+        &mut self,
+        piece: PieceIndex,
+        change: impl FnOnce(&mut OpenPiece) -> T,
+    ) -> Option<T> {
+        let slot = self.queue.open_slot(piece)?;
+        let result = change(&mut self.open[slot]);
+        self.relist(slot);
+        Some(result)
+    }
+}
+
+/// What becomes of pieces.
+impl Picker {
+    pub(crate) fn open_piece(&self, piece: PieceIndex) -> Option<&OpenPiece> {
+        self.queue.open_slot(piece).map(|slot| &self.open[slot])
+    }
+
+    /// The hash is good.
+    pub(crate) fn passed(&mut self, piece: PieceIndex) {
+        self.suspects.remove(&piece);
+        self.with_open(piece, |open| open.phase = Phase::Writing);
+    }
+
+    /// The hash is bad: all of it is wanted again, from one peer.
+    pub(crate) fn failed(&mut self, piece: PieceIndex) {
+        self.suspects.insert(piece);
+        self.reopen(piece);
+    }
+
+    /// The piece is on disk. Tells whether it is new.
+    pub(crate) fn written(&mut self, piece: PieceIndex) -> bool {
+        self.close(piece);
+        if self.have.has(piece) {
+            return false;
+        }
+        self.unqueue(piece);
+        if self.priority(piece) != Priority::Skip {
+            self.wanted_missing -= 1;
+            self.wanted_left -= u64::from(self.geometry.length_of(piece));
+        }
+        self.have_count += 1;
+        self.have.set(piece)
+    }
+
+    /// The data of an open piece is gone: it is wanted again.
+    pub(crate) fn reopen(&mut self, piece: PieceIndex) {
+        self.close(piece);
+        if self.is_wanted(piece) {
+            self.enqueue(piece);
+        }
+    }
+
+    /// A piece of ours is gone from the disk. Tells whether it was ours.
+    pub(crate) fn lost(&mut self, piece: PieceIndex) -> bool {
+        if !self.have.clear(piece) {
+            return false;
+        }
+        self.have_count -= 1;
+        if self.is_wanted(piece) {
+            self.wanted_missing += 1;
+            self.wanted_left += u64::from(self.geometry.length_of(piece));
+            self.enqueue(piece);
+        }
+        true
+    }
+
+    /// Sets what is wanted; one priority for each piece, missing ones count as normal.
+    pub(crate) fn set_priorities(&mut self, per_piece: &[Priority]) {
+        for piece in self.geometry.pieces() {
+            self.unqueue(piece);
+        }
+        let all_normal = per_piece.iter().all(|&priority| priority == Priority::Normal);
+        self.priorities = if all_normal { Vec::new() } else { per_piece.to_vec() };
+        self.requeue_all();
+        let slots: Vec<usize> = self.open.iter().map(|(slot, _)| slot).collect();
+        slots.into_iter().for_each(|slot| self.relist(slot));
+    }
+
+    fn requeue_all(&mut self) {
+        (self.wanted_missing, self.wanted_left) = (0, 0);
+        for piece in self.geometry.pieces().filter(|&piece| !self.have.has(piece)) {
+            if self.priority(piece) == Priority::Skip {
+                continue;
+            }
+            self.wanted_missing += 1;
+            self.wanted_left += u64::from(self.geometry.length_of(piece));
+            if self.queue.open_slot(piece).is_none() {
+                self.queue.queue(piece, self.priority(piece), &mut self.rng);
+            }
+        }
+        self.first_queued = 0;
+    }
+
+    fn enqueue(&mut self, piece: PieceIndex) {
+        let priority = self.priority(piece);
+        self.queue.queue(piece, priority, &mut self.rng);
+        self.first_queued = self.first_queued.min(piece.get());
+    }
+
+    fn unqueue(&mut self, piece: PieceIndex) {
+        if self.queue.is_queued(piece) {
+            let priority = self.priority(piece);
+            self.queue.unqueue(piece, priority);
+        }
+    }
+
+    fn close(&mut self, piece: PieceIndex) {
+        let Some(slot) = self.queue.open_slot(piece) else { return };
+        let listed_at = self.open[slot].listed_at;
+        if listed_at != UNLISTED {
+            self.workable.swap_remove(listed_at as usize);
+            if let Some(&moved) = self.workable.get(listed_at as usize) {
+                self.open[moved as usize].listed_at = listed_at;
+            }
+        }
+        self.open.remove(slot);
+        self.queue.clear_open(piece);
+        self.budget.give_back(self.geometry.length_of(piece));
+    }
+
+    /// Panics where an invariant does not hold; `live` counts the live requests for a block.
+    pub(crate) fn check(&self, mut live: impl FnMut(BlockRange) -> u32) {
+        self.queue.check(|piece| self.priority(piece));
+        assert_eq!(self.have_count, self.have.count());
+        let mut left = (0, 0);
+        for piece in self.geometry.pieces() {
+            let is_open = self.queue.open_slot(piece).is_some();
+            let wanted = self.is_wanted(piece);
+            assert_eq!(self.queue.is_queued(piece), wanted && !is_open, "{piece:?}");
+            assert!(!(is_open && self.have.has(piece)), "{piece:?} is ours and in flight");
+            left.0 += u32::from(wanted);
+            left.1 += if wanted { u64::from(self.geometry.length_of(piece)) } else { 0 };
+        }
+        assert_eq!(left, (self.wanted_missing, self.wanted_left));
+        for (slot, open) in &self.open {
+            assert_eq!(self.queue.open_slot(open.piece), Some(slot));
+            let workable = open.free() > 0 && self.is_wanted(open.piece);
+            let listed = self.workable.get(open.listed_at as usize) == Some(&(slot as u32));
+            assert_eq!(workable, listed, "{:?} is listed wrongly", open.piece);
+            open.check(|number| live(self.geometry.block(open.piece, number)));
+        }
+    }
+}
+
+impl Drop for Picker {
+    fn drop(&mut self) {
+        for (_, open) in &self.open {
+            self.budget.give_back(self.geometry.length_of(open.piece));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

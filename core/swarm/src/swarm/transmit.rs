@@ -1,0 +1,116 @@
+//! What goes out: who has something to send, and what.
+
+use super::{Swarm, raw, wanted};
+use crate::{PeerKey, picker::Asker};
+use metainfo::BlockRange;
+use std::time::Duration;
+use wire::Message;
+
+/// What is to be sent to one peer, in this order. Reuse it: then no call allocates.
+#[derive(Debug, Default)]
+pub struct Transmit {
+    /// Encoded messages.
+    pub control: Vec<u8>,
+    /// Blocks to be sent, each behind its [`wire::block_header`].
+    pub blocks: Vec<BlockRange>,
+}
+
+impl Transmit {
+    /// Whether there is nothing to send.
+    pub fn is_empty(&self) -> bool {
+        self.control.is_empty() && self.blocks.is_empty()
+    }
+
+    /// Empties it and keeps its memory.
+    pub fn clear(&mut self) {
+        self.control.clear();
+        self.blocks.clear();
+    }
+}
+
+impl Swarm {
+    /// A peer with something to send, in the order in which they got it. It must be polled with
+    /// [`Self::poll_transmit`]; it does not come again before that transmit has left.
+    pub fn next_ready(&mut self) -> Option<PeerKey> {
+        self.ready.pop_front()
+    }
+
+    /// Takes what is to be sent to the peer now, at most `max_blocks` blocks, and appends it to
+    /// `out`. If that is anything, [`Self::on_sent`] must follow when it has left.
+    ///
+    /// # Panics
+    /// If there is no such peer.
+    pub fn poll_transmit(
+        &mut self,
+        now: Duration,
+        key: PeerKey,
+        max_blocks: usize,
+        out: &mut Transmit,
+    ) {
+        let before = (out.control.len(), out.blocks.len());
+        let peer = &mut self.peers[key.index()];
+        debug_assert!(!peer.sending, "the last transmit has not left yet");
+        peer.ready = false;
+        out.control.append(&mut peer.control);
+        let blocks = peer.uploads.len().min(max_blocks);
+        out.blocks.extend(peer.uploads.drain(..blocks));
+        self.request_more(now, key, &mut out.control);
+        self.peers[key.index()].sending = before != (out.control.len(), out.blocks.len());
+    }
+
+    /// A transmit of `total` bytes, `payload` of them of blocks, has left. The peer is ready again
+    /// if more waits for it.
+    pub fn on_sent(&mut self, now: Duration, key: PeerKey, payload: u64, _total: u64) {
+        let Some(peer) = self.peers.get_mut(key.index()) else { return };
+        peer.up.add(payload);
+        self.up.add(payload);
+        peer.last_sent = now;
+        if !std::mem::take(&mut peer.sending) {
+            return;
+        }
+        if std::mem::take(&mut peer.ready) || !peer.uploads.is_empty() {
+            peer.wake(key, &mut self.ready);
+        }
+    }
+
+    /// Puts the peer in line again, for instance when a rate limit held its blocks back.
+    pub fn wake(&mut self, key: PeerKey) {
+        if let Some(peer) = self.peers.get_mut(key.index()) {
+            peer.wake(key, &mut self.ready);
+        }
+    }
+
+    /// Fills the peer's pipeline with requests.
+    fn request_more(&mut self, now: Duration, key: PeerKey, control: &mut Vec<u8>) {
+        let peer = &mut self.peers[key.index()];
+        let room = peer.pipeline.room(now);
+        let blocked = peer.chokes_us && peer.allowed.is_empty();
+        if room == 0 || blocked || !peer.we_are_interested || peer.starved || peer.doomed {
+            return;
+        }
+        let asker = Asker {
+            key,
+            pieces: &peer.pieces,
+            wanted: wanted(&self.picker, peer),
+            only: peer.chokes_us.then_some(&peer.allowed[..]),
+            rate: peer.down.per_second(),
+            pipeline: &peer.pipeline,
+        };
+        self.picked.clear();
+        self.picker.pick(now, &asker, room, &mut self.picked);
+        let has_expired = peer.pipeline.requests().len() > peer.pipeline.live() as usize;
+        for &block in &self.picked {
+            if has_expired {
+                // Asked anew, what had timed out counts no longer.
+                peer.pipeline.take(block);
+            }
+            peer.pipeline.push(now, block);
+            Message::Request(raw(block)).encode_into(control);
+        }
+        if self.picked.len() < room {
+            peer.starved = true;
+            self.starved.push(key);
+            self.starved_for_memory |= !self.picker.has_memory();
+        }
+    }
+}
