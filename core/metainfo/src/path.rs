@@ -2,9 +2,9 @@
 //!
 //! What a .torrent calls its files is made safe rather than refused, in the same way as libtorrent
 //! does it, so that data which another client wrote is found again: separators, NUL and marks that
-//! turn the writing direction vanish, control characters and what is not UTF-8 become `_`, a
-//! component that would be empty, `.` or `..` becomes `_`, and a name that is too long is shortened
-//! in front of its extension.
+//! are not seen or turn the writing direction vanish, control characters and what is not UTF-8
+//! become `_`, a component that would be empty, `.` or `..` becomes `_`, and a name that is too long
+//! is shortened in front of its extension.
 
 use crate::limits;
 use std::collections::{HashMap, HashSet};
@@ -92,13 +92,24 @@ fn sequence_length(lead: u8) -> usize {
         0xc0..=0xdf => 2,
         0xe0..=0xef => 3,
         0xf0..=0xf7 => 4,
+        0xf8..=0xfb => 5,
         _ => 1,
     }
 }
 
-/// Separators, and marks by which a name can be made to look like another.
+/// Separators, and marks without width by which a name can be made to look like another.
 fn vanishes(char: char) -> bool {
-    matches!(char, '/' | '\\' | '\0' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    matches!(
+        char,
+        '/' | '\\'
+            | '\0'
+            | '\u{61c}'
+            | '\u{200b}'..='\u{200f}'
+            | '\u{202a}'..='\u{202e}'
+            | '\u{2060}'..='\u{2064}'
+            | '\u{2066}'..='\u{2069}'
+            | '\u{feff}'
+    )
 }
 
 /// Bytes kept of a name that is too long, before its extension.

@@ -1,8 +1,8 @@
 //! What libtorrent 2.1 loads, we load, with the same identity and the same files; what it refuses,
 //! we refuse. The torrents are made, and judged, by `libtorrent_verdicts.py`.
 //!
-//! Needs a Python that has libtorrent: `RINGSEED_LIBTORRENT_PYTHON`, or `python3` if it has. Without
-//! one it is skipped, and under `CI=true` it fails.
+//! Needs a Python that has libtorrent, as `scripts/setup-peers` makes it. Without one it is skipped,
+//! and under `CI=true` it fails. `RINGSEED_SEED` and `RINGSEED_COUNT` choose other and more torrents.
 
 #![allow(clippy::unwrap_used)]
 
@@ -25,10 +25,13 @@ struct Verdict {
     padding: Vec<u64>,
 }
 
+/// The Python that `scripts/setup-peers` makes, or any other that has libtorrent.
 fn python() -> Option<String> {
-    let candidates =
-        std::env::var("RINGSEED_LIBTORRENT_PYTHON").into_iter().chain(["python3".to_owned()]);
-    candidates.into_iter().find(|python| {
+    let folder = std::env::var("RINGSEED_PEERS")
+        .ok()
+        .or_else(|| std::env::var("HOME").ok().map(|home| format!("{home}/.cache/ringseed/peers")));
+    let python = folder.into_iter().map(|folder| format!("{folder}/bin/python-libtorrent"));
+    python.chain(["python3".to_owned()]).find(|python| {
         let check = Command::new(python).args(["-c", "import libtorrent"]).output();
         check.is_ok_and(|output| output.status.success())
     })

@@ -85,7 +85,7 @@ def tree(length, piece_length, salt):
 ODD_NAMES = [
     b"a", b"b", b"c", b"A", b"a.txt", b"A.TXT", b"a.1.txt", b"..", b".", b"", b"...", b"/", b"\\", b"a/b", b"../../x",
     b"\0", b"a\0b", b"\xff", b"\xc3(", b"a\xe2\x82", b"\xed\xa0\x80", b"a\x01", b"a\x7f", "\u202egpj".encode(),
-    "é".encode(), "日本".encode(), b"CON", b" x ", b"x.", b"y" * 300, b"y" * 300 + b".mkv", b".pads",
+    "é".encode(), "日本".encode(), "a\u200bb\ufeff".encode(), "\u2028\x85".encode(), b"\xfbABCDEF", b"\xf5AB", b"\xfcAB", b"CON", b" x ", b"x.", b"y" * 300, b"y" * 300 + b".mkv", b".pads",
     b"_____padding_file_0_x", b"%2e%2e", b"~", b"-rf", b"a:b", b"C:\\x", b"\xf0\x9f\x98\x80",
 ]
 ODD_VALUES = [0, -1, 1, 2**31, 2**44, 2**63 - 1, 10**25, b"", b"x", [], {}, [b"x"], [[]], [1], {b"": b""}]
@@ -221,7 +221,14 @@ class Maker:
                 whole = self.damaged(whole)
             if not isinstance(whole, dict) or not isinstance(whole.get("info"), dict):
                 break
+        if pick.random() < 0.05 and isinstance(whole, dict) and isinstance(whole.get("info"), dict):
+            named = [(k.encode() if isinstance(k, str) else k, v) for k, v in whole["info"].items()]
+            pick.shuffle(named)
+            whole = {**whole, "info": tuple(named + named[: pick.choice([0, 1])])}
         out = encode(whole)
+        if pick.random() < 0.05:
+            number = pick.choice([b"i5e", b"i0e", b"i16384e", b"4:name", b"1:a"])
+            out = out.replace(number, number.replace(b"i", b"i0", 1) if number[:1] == b"i" else b"0" + number)
         if pick.random() < 0.1:
             at = pick.randrange(len(out) + 1)
             out = pick.choice([out[:at], out + b"junk", out[:at] + bytes([pick.randrange(256)]) + out[at + 1:]])
