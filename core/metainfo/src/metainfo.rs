@@ -45,7 +45,7 @@ pub enum MetainfoError {
     Version(i64),
     #[error("a file tree and meta version 2 must come together")]
     FileTree,
-    #[error("a version-2 torrent must be encoded canonically")]
+    #[error("a torrent with a meta version must be encoded canonically")]
     NotCanonical,
     #[error("a file has no version-2 root hash")]
     NoRoot,
@@ -211,7 +211,9 @@ fn is_version_2(info: Node<'_>) -> Result<bool, MetainfoError> {
     match info.get_int("meta version").unwrap_or(1) {
         3.. => Err(MetainfoError::Version(info.get_int("meta version").unwrap_or_default())),
         2 if !has_tree => Err(MetainfoError::FileTree),
-        2 if !info.is_canonical() => Err(MetainfoError::NotCanonical),
+        1 | 2 if info.get_int("meta version").is_some() && !info.is_canonical() => {
+            Err(MetainfoError::NotCanonical)
+        }
         2 => Ok(true),
         _ if has_tree => Err(MetainfoError::FileTree),
         _ => Ok(false),
