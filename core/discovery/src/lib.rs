@@ -9,6 +9,6 @@
 pub mod limits;
 pub mod tracker;
 
-//pub use tracker::driver::{Announcer, AnnouncerHandle, Config};
+pub use tracker::driver::{Announcer, AnnouncerHandle, Config};
 pub use tracker::status::{AnnounceState, TrackerStatus};
 pub use tracker::{Progress, TorrentAnnounce, TorrentKey, TrackerEvent};

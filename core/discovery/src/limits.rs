@@ -93,3 +93,6 @@ pub const PACKETS_PER_TURN: usize = 256;
 
 /// At shutdown, time given to a tracker that has never answered, which may or may not know us.
 pub const SHUTDOWN_UNANSWERED: Duration = Duration::from_secs(1);
+
+/// Requests in flight at shutdown, in all and for each host: thousands of `stopped` in seconds.
+pub const SHUTDOWN_IN_FLIGHT: usize = 512;

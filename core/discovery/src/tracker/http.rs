@@ -209,7 +209,9 @@ mod tests {
 
     fn say(event: Event) -> Announce {
         let mut info_hash = [0; 20];
-        info_hash.copy_from_slice(b"\x12\x34\x56\x78\x9a\xbc\xde\xf1\x23\x45\x67\x89\xab\xcd\xef\x12\x34\x56\x78\x9a");
+        info_hash.copy_from_slice(
+            b"\x12\x34\x56\x78\x9a\xbc\xde\xf1\x23\x45\x67\x89\xab\xcd\xef\x12\x34\x56\x78\x9a",
+        );
         Announce {
             info_hash: InfoHash(info_hash),
             peer_id: *b"-RS0100-abc123!~._ &",

@@ -1,11 +1,12 @@
 //! Trackers: the vocabulary that the HTTP and UDP protocols share.
 
-//pub mod driver;
+pub mod driver;
 pub mod http;
 pub mod pacer;
-//pub mod resolver;
+mod resolver;
 pub mod status;
 pub mod torrent;
+mod transport;
 pub mod udp;
 pub mod url;
 

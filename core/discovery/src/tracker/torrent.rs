@@ -117,8 +117,7 @@ impl TorrentTrackers {
     /// A stopped torrent with these announce URLs by tier. Tracker ids are drawn from `next_id`.
     pub fn new(tiers: &[Vec<String>], next_id: &mut u32, seed: u64) -> TorrentTrackers {
         let rng = fastrand::Rng::with_seed(seed);
-        let mut torrent =
-            TorrentTrackers { trackers: vec![], tiers: vec![], running: false, rng };
+        let mut torrent = TorrentTrackers { trackers: vec![], tiers: vec![], running: false, rng };
         torrent.set_tiers(tiers, next_id, Duration::ZERO);
         torrent
     }
@@ -224,9 +223,9 @@ impl TorrentTrackers {
 
     /// Whether it owes nobody anything and nobody owes it an answer, so that it can be dropped.
     pub fn is_quiet(&self) -> bool {
-        self.trackers.iter().all(|tracker| {
-            !matches!(tracker.step, Step::Active(_)) && self.plan(tracker).is_none()
-        })
+        self.trackers
+            .iter()
+            .all(|tracker| !matches!(tracker.step, Step::Active(_)) && self.plan(tracker).is_none())
     }
 
     /// Whether a tracker that knows us has yet to hear or to confirm that we stopped.
@@ -430,8 +429,7 @@ impl TorrentTrackers {
             return None;
         }
         let in_use = tier.and_then(|tier| tier.order.first()).map(|&at| self.trackers[at].id);
-        let completed_first =
-            owes_completed && in_use == Some(tracker.id) && tracker.failures == 0;
+        let completed_first = owes_completed && in_use == Some(tracker.id) && tracker.failures == 0;
         let event = if completed_first { Event::Completed } else { Event::Stopped };
         Some((tracker.retry_at, event))
     }

@@ -197,7 +197,8 @@ fn a_tracker_that_fails_hands_over_to_its_backup_and_started_goes_first() {
     world.torrent.completed();
     world.run(1);
     let other = if first == "a" { "b" } else { "a" };
-    let expected = [(&*first, Event::Completed), (other, Event::Started), (other, Event::Completed)];
+    let expected =
+        [(&*first, Event::Completed), (other, Event::Started), (other, Event::Completed)];
     assert_eq!(world.said(), said(&expected));
 }
 
@@ -240,9 +241,8 @@ fn retry_in_is_honoured_and_never_means_until_a_person_asks() {
     world.run(2 * MINUTE);
     assert_eq!(world.said().len(), 1);
 
-    world.answer = Box::new(|_, _| {
-        Err(TrackerError::Refused { reason: "gone".into(), retry: Retry::Never })
-    });
+    world.answer =
+        Box::new(|_, _| Err(TrackerError::Refused { reason: "gone".into(), retry: Retry::Never }));
     world.run(HOUR);
     assert_eq!(world.said().len(), 1);
     world.run(100 * HOUR);

@@ -1,0 +1,131 @@
+//! One announce or scrape under way: which addresses it goes to, and what came of it.
+
+use super::Slot;
+use crate::{
+    limits,
+    tracker::{
+        Announce, AnnounceReply, Counts, TrackerError, http,
+        transport::HttpClients,
+        udp::{Ask, Reply},
+        url::{Scheme, TrackerUrl},
+    },
+};
+use metainfo::InfoHash;
+use std::{
+    net::{IpAddr, SocketAddr, UdpSocket},
+    sync::Arc,
+};
+
+/// What is asked of whom, and how many answers are outstanding.
+///
+/// It goes out once for each address family that the tracker has and we can use, so that the tracker
+/// learns both our addresses and gives peers of both (BEP 7). The first good answer decides; a later
+/// one only adds peers.
+pub(super) struct Flight {
+    pub slot: Slot,
+    pub tracker: u32,
+    pub host: Arc<str>,
+    pub url: Arc<TrackerUrl>,
+    pub question: Question,
+    /// Answers still to come; 0 while the tracker's name is being resolved.
+    pub parts: usize,
+    pub succeeded: bool,
+    pub failure: Option<TrackerError>,
+}
+
+#[derive(Clone)]
+pub(super) enum Question {
+    Announce(Box<Announce>),
+    Scrape(InfoHash),
+}
+
+/// What tasks tell the driver, by the number of the flight.
+pub(super) enum Report {
+    Resolved(u64, Result<Arc<[IpAddr]>, TrackerError>),
+    Answered(u64, Result<Reply, TrackerError>),
+}
+
+impl Flight {
+    /// One endpoint for each family to be used.
+    pub fn endpoints(&self, addresses: &[IpAddr]) -> Vec<SocketAddr> {
+        let port = self.url.port();
+        let first = |v6: bool| addresses.iter().find(|ip| ip.is_ipv6() == v6);
+        let mut endpoints: Vec<SocketAddr> = [first(false), first(true)]
+            .into_iter()
+            .flatten()
+            .map(|&ip| SocketAddr::new(ip, port))
+            .collect();
+        if endpoints.len() > 1 && endpoints.iter().any(|&to| has_route(to)) {
+            endpoints.retain(|&to| has_route(to));
+        }
+        endpoints
+    }
+
+    /// For a UDP tracker, the question in its form.
+    pub fn udp_ask(&self) -> Option<Ask> {
+        if self.url.scheme() != Ok(Scheme::Udp) {
+            return None;
+        }
+        Some(match &self.question {
+            Question::Announce(say) => Ask::Announce(say.clone(), self.url.url_data()),
+            Question::Scrape(info_hash) => Ask::Scrape(*info_hash),
+        })
+    }
+}
+
+/// Whether the system knows a way to the address. Connecting a UDP socket sends nothing.
+fn has_route(to: SocketAddr) -> bool {
+    let any: SocketAddr = if to.is_ipv6() {
+        (std::net::Ipv6Addr::UNSPECIFIED, 0).into()
+    } else {
+        (std::net::Ipv4Addr::UNSPECIFIED, 0).into()
+    };
+    UdpSocket::bind(any).and_then(|socket| socket.connect(to)).is_ok()
+}
+
+/// Asks an HTTP tracker.
+pub(super) async fn ask_http(
+    http: HttpClients,
+    url: Arc<TrackerUrl>,
+    question: Question,
+    over_ipv6: bool,
+) -> Result<Reply, TrackerError> {
+    const UNUSABLE: TrackerError = TrackerError::Malformed("its URL");
+    match question {
+        Question::Announce(say) => {
+            let url = http::announce_url(url.url().ok_or(UNUSABLE)?, &say);
+            let body = http.get(&url, over_ipv6).await?;
+            http::decode_announce(&body).map(Reply::Announce)
+        }
+        Question::Scrape(info_hash) => {
+            let url = http::scrape_url(url.scrape().ok_or(UNUSABLE)?, info_hash);
+            let body = http.get(&url, over_ipv6).await?;
+            http::decode_scrape(&body, info_hash).map(Reply::Scrape)
+        }
+    }
+}
+
+/// The announce's or scrape's answer out of one of either kind, of which it has to be the right one.
+pub(super) fn announce_reply(
+    reply: Result<Reply, TrackerError>,
+) -> Result<AnnounceReply, TrackerError> {
+    match reply? {
+        Reply::Announce(reply) => Ok(reply),
+        Reply::Scrape(_) => Err(TrackerError::Malformed("a scrape for an announce")),
+    }
+}
+
+pub(super) fn scrape_reply(reply: Result<Reply, TrackerError>) -> Result<Counts, TrackerError> {
+    match reply? {
+        Reply::Scrape(counts) => Ok(counts),
+        Reply::Announce(_) => Err(TrackerError::Malformed("an announce for a scrape")),
+    }
+}
+
+/// Adds peers to those waiting for a busy receiver, within [`limits::PEERS_WAITING`].
+pub(super) fn merge_peers(waiting: &mut Vec<SocketAddr>, peers: Vec<SocketAddr>) {
+    waiting.extend(peers);
+    waiting.sort_unstable();
+    waiting.dedup();
+    waiting.truncate(limits::PEERS_WAITING);
+}
