@@ -19,7 +19,7 @@ pub use partial::Phase;
 
 use crate::{
     MemoryBudget, PeerKey, Priority,
-    limits::{EXCLUSIVE_PIECE_TIME, RANDOM_FIRST_PIECES, RANDOM_TRIES},
+    limits::{END_GAME_BLOCKS, EXCLUSIVE_PIECE_TIME, RANDOM_FIRST_PIECES, RANDOM_TRIES},
     pieces::Pieces,
     pipeline::Pipeline,
 };
@@ -236,8 +236,9 @@ impl Picker {
             let Some(slot) = slot else { break };
             self.take_blocks(slot, asker, enough - out.len(), out);
         }
-        if out.len() < enough && self.is_end_game() {
-            self.take_doubtful(asker, enough - out.len(), out);
+        // A peer that still has requests of its own may get those blocks before anybody else does.
+        if out.is_empty() && asker.pipeline.live() == 0 && self.is_end_game() {
+            self.take_doubtful(asker, limit.min(END_GAME_BLOCKS), out);
         }
     }
 

@@ -529,7 +529,8 @@ impl Swarm {
         let Some((info_hash, _)) = self.identity else { return };
         let count = self.geometry.piece_count();
         let is_newcomer = peer.pieces.count(count) < ALLOWED_FAST_SET.min(count as usize) as u32;
-        if !peer.fast || !is_newcomer || self.settings.upload_slots == 0 {
+        let has_slot = self.unchoked < self.settings.slots();
+        if !peer.fast || !is_newcomer || has_slot || !self.uploading {
             return;
         }
         let set = wire::allowed_fast_set(info_hash, peer.addr.ip(), ALLOWED_FAST_SET, count);

@@ -53,7 +53,8 @@ impl Swarm {
         self.down.add(u64::from(block.length()));
         peer.pipeline.progressed(now);
         peer.unwanted_blocks = peer.unwanted_blocks.saturating_sub(1);
-        if !peer.starved && peer.pipeline.is_worth_refilling(now) {
+        let has_work = !peer.starved || peer.pipeline.live() == 0;
+        if has_work && peer.pipeline.is_worth_refilling(now) {
             peer.wake(key, &mut self.ready);
         }
         if peer.arriving.take() != Some(block) {

@@ -85,7 +85,12 @@ impl Swarm {
         let peer = &mut self.peers[key.index()];
         let room = peer.pipeline.room(now);
         let blocked = peer.chokes_us && peer.allowed.is_empty();
-        if room == 0 || blocked || !peer.we_are_interested || peer.starved || peer.doomed {
+        if room == 0 || blocked || !peer.we_are_interested || peer.doomed {
+            return;
+        }
+        // Work for a starved peer is announced by a wake, but for the blocks of others in end game.
+        let may_double = peer.pipeline.live() == 0 && self.picker.is_end_game();
+        if peer.starved && !may_double {
             return;
         }
         let asker = Asker {
@@ -107,7 +112,7 @@ impl Swarm {
             peer.pipeline.push(now, block);
             Message::Request(raw(block)).encode_into(control);
         }
-        if self.picked.len() < room {
+        if self.picked.len() < room && !peer.starved {
             peer.starved = true;
             self.starved.push(key);
             self.starved_for_memory |= !self.picker.has_memory();
