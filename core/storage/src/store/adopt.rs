@@ -271,6 +271,7 @@ impl Store {
                 self.events.push_back(StoreEvent::FileAdopted { key, file });
             }
         }
+        self.close_file(key, file);
         for task in waiting {
             self.route(ring, task);
         }

@@ -215,8 +215,10 @@ impl Store {
                 None => self.fail(ring, slot, io::ErrorKind::Other.into()),
             },
             (Stage::Opening, Err(error)) if error.kind() == io::ErrorKind::NotFound => {
-                if place == Place::Unknown {
-                    torrent.set_place(open.file, Place::Parts);
+                if matches!(place, Place::Unknown | Place::Moving) {
+                    if place == Place::Unknown {
+                        torrent.set_place(open.file, Place::Parts);
+                    }
                     self.reroute(ring, slot);
                 } else if open.writable && place == Place::Wanted && !open.folder_made {
                     open.folder_made = true;

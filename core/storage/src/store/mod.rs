@@ -13,8 +13,6 @@ mod sync;
 mod torrent;
 mod write;
 
-#[cfg(test)]
-mod tests;
 
 pub use torrent::{Allocation, StoreKey, TorrentFiles};
 

@@ -1,0 +1,414 @@
+//! The store on real files and real rings, with both drivers.
+
+mod common;
+
+use common::{Entry, Sample, Shard, drivers, sample, written};
+use metainfo::{BLOCK_LENGTH, Bitfield};
+use proptest::prelude::*;
+use ringseed_storage::{
+    Allocation, FileStamp, StorageError, StoreEvent, StoreLimits, TorrentFiles, part_file,
+};
+use std::{fs, os::unix::fs::MetadataExt, time::Duration};
+
+fn limits() -> StoreLimits {
+    StoreLimits { open_files: 3, mappings: 2, under_way: 4, ..StoreLimits::default() }
+}
+
+fn all_blocks_are_served(shard: &mut Shard, key: ringseed_storage::StoreKey, sample: &Sample) {
+    let geometry = sample.layout.geometry();
+    for piece in geometry.pieces() {
+        for block in geometry.blocks(piece) {
+            let (bytes, _) = shard.serve(key, block).expect("a good block");
+            assert!(bytes == sample.content(block), "{block:?} has other bytes");
+        }
+    }
+}
+
+fn files_are_as_in(sample: &Sample, root: &std::path::Path) {
+    for (index, file) in sample.layout.files() {
+        let path = root.join(file.path().as_path());
+        if file.is_pad() {
+            assert!(!path.exists(), "pad files are never made");
+            continue;
+        }
+        let found = fs::read(&path).unwrap();
+        let range = file.offset() as usize..file.end() as usize;
+        assert!(found == sample.bytes[range], "{index:?} has other bytes");
+    }
+}
+
+fn entries() -> impl Strategy<Value = Vec<Entry>> {
+    let length = prop_oneof![
+        2 => Just(0u64),
+        5 => 1u64..2_000,
+        2 => 1u64..100_000,
+    ];
+    prop::collection::vec((length, prop::bool::weighted(0.2)), 1..25)
+        .prop_filter("a real file with bytes", |e| e.iter().any(|&(len, pad)| len > 0 && !pad))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_is_written_is_served(
+        entries in entries(), piece_length in prop::sample::select(vec![1024u32, 16384, 32768]),
+        seed: u64, full: bool,
+    ) {
+        let sample = sample(&entries, piece_length, seed);
+        for driver in drivers() {
+            let folder = tempfile::tempdir().unwrap();
+            let mut shard = Shard::new(driver, limits());
+            let allocation = if full { Allocation::Full } else { Allocation::Sparse };
+            let key = shard.store.add(TorrentFiles { allocation, ..sample.files(folder.path()) });
+            let mut order: Vec<u32> = (0..sample.layout.geometry().piece_count()).collect();
+            fastrand::Rng::with_seed(seed).shuffle(&mut order);
+            for &piece in &order {
+                shard.write(key, &sample, piece);
+            }
+            prop_assert_eq!(written(&shard.settle()).len(), order.len());
+            shard.store.finish_files(&mut shard.ring, key);
+            let finished = shard.settle();
+            prop_assert!(matches!(finished[..], [StoreEvent::FilesFinished { .. }]), "{:?}", finished);
+            files_are_as_in(&sample, folder.path());
+            all_blocks_are_served(&mut shard, key, &sample);
+            prop_assert!(shard.store.open_files() <= 3 + 4);
+        }
+    }
+
+    #[test]
+    fn unwanted_files_stay_out_of_the_folder_until_they_are_wanted(
+        entries in entries(), seed: u64,
+    ) {
+        let sample = sample(&entries, 16384, seed);
+        let mut random = fastrand::Rng::with_seed(seed);
+        for driver in drivers() {
+            let folder = tempfile::tempdir().unwrap();
+            let mut shard = Shard::new(driver, limits());
+            let wanted: Box<[bool]> = entries.iter().map(|_| random.bool()).collect();
+            let key = shard.store.add(TorrentFiles {
+                wanted: Some(wanted.clone()),
+                ..sample.files(folder.path())
+            });
+            let geometry = sample.layout.geometry();
+            let mut needed = Bitfield::none(geometry.piece_count());
+            for (index, _) in sample.layout.files().filter(|(i, _)| wanted[i.as_usize()]) {
+                for piece in sample.layout.pieces_of(index).filter_map(|p| geometry.piece(p)) {
+                    needed.set(piece);
+                }
+            }
+            for piece in needed.iter() {
+                shard.write(key, &sample, piece);
+            }
+            prop_assert_eq!(written(&shard.settle()).len() as u32, needed.count());
+            for (index, file) in sample.layout.files() {
+                let is_there = folder.path().join(file.path().as_path()).exists();
+                prop_assert!(!is_there || (wanted[index.as_usize()] && !file.is_pad()));
+            }
+            let serve = |shard: &mut Shard| {
+                for piece in needed.iter().filter_map(|piece| geometry.piece(piece)) {
+                    let block = geometry.block(piece, 0);
+                    let (bytes, _) = shard.serve(key, block).expect("a good block");
+                    assert!(bytes == sample.content(block));
+                }
+            };
+            serve(&mut shard);
+            // All become wanted while the rest is being written.
+            for piece in (0..geometry.piece_count()).filter(|&p| !needed.has(geometry.piece(p).unwrap())) {
+                shard.write(key, &sample, piece);
+            }
+            shard.store.set_wanted(&mut shard.ring, key, &vec![true; entries.len()]);
+            serve(&mut shard);
+            shard.settle();
+            shard.store.finish_files(&mut shard.ring, key);
+            let finished = shard.settle();
+            prop_assert!(matches!(finished[..], [StoreEvent::FilesFinished { .. }]), "{:?}", finished);
+            files_are_as_in(&sample, folder.path());
+            all_blocks_are_served(&mut shard, key, &sample);
+            prop_assert!(!part_file(folder.path(), sample.info_hash).exists());
+        }
+    }
+}
+
+#[test]
+fn a_block_in_memory_is_sent_from_the_mapping() {
+    let sample = sample(&[(3 << 20, false)], 1 << 20, 1);
+    for driver in drivers() {
+        let folder = tempfile::tempdir().unwrap();
+        sample.lay_down(folder.path());
+        let mut shard = Shard::new(driver, StoreLimits::default());
+        let key = shard.store.add(sample.files(folder.path()));
+        let geometry = sample.layout.geometry();
+        let block = |n| geometry.block(geometry.piece(0).unwrap(), n);
+        assert!(!shard.serve(key, block(0)).unwrap().1, "nothing is open at first");
+        for number in 0..64 {
+            let (bytes, hot) = shard.serve(key, block(number)).unwrap();
+            assert!(hot && bytes == sample.content(block(number)));
+        }
+    }
+}
+
+#[test]
+fn a_truncated_file_is_an_error_until_it_is_whole_again() {
+    let sample = sample(&[(1 << 20, false), (100, false)], 1 << 18, 1);
+    for driver in drivers() {
+        let folder = tempfile::tempdir().unwrap();
+        sample.lay_down(folder.path());
+        let mut shard = Shard::new(driver, StoreLimits::default());
+        let key = shard.store.add(sample.files(folder.path()));
+        let geometry = sample.layout.geometry();
+        let block = geometry.block(geometry.piece(2).unwrap(), 0);
+        shard.serve(key, block).unwrap();
+        assert!(shard.serve(key, block).unwrap().1);
+        let path = sample.path(folder.path(), 0);
+        fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(1000).unwrap();
+        shard.now += Duration::from_secs(5);
+        let failure = shard.serve(key, block).unwrap_err();
+        let truncated = matches!(&failure, StoreEvent::FetchFailed {
+            error: StorageError::Truncated { file }, ..
+        } if *file == path);
+        assert!(truncated, "{failure:?}");
+        sample.lay_down(folder.path());
+        assert!(shard.serve(key, block).unwrap().0 == sample.content(block));
+    }
+}
+
+#[test]
+fn a_file_whose_name_is_gone_is_reported() {
+    let sample = sample(&[(1 << 16, false)], 1 << 15, 1);
+    for driver in drivers() {
+        let folder = tempfile::tempdir().unwrap();
+        sample.lay_down(folder.path());
+        let mut shard = Shard::new(driver, StoreLimits::default());
+        let key = shard.store.add(sample.files(folder.path()));
+        let geometry = sample.layout.geometry();
+        let block = geometry.block(geometry.piece(0).unwrap(), 0);
+        shard.serve(key, block).unwrap();
+        shard.store.tick(&mut shard.ring);
+        assert!(shard.settle().is_empty());
+        fs::remove_file(sample.path(folder.path(), 0)).unwrap();
+        shard.store.tick(&mut shard.ring);
+        let events = shard.settle();
+        let [StoreEvent::FileTrouble { error, .. }] = &events[..] else { panic!("{events:?}") };
+        assert!(matches!(error, StorageError::Missing { .. }) && !error.is_retryable());
+        let failure = shard.serve(key, block).unwrap_err();
+        let missing = matches!(&failure, StoreEvent::FetchFailed {
+            error: StorageError::Missing { .. }, ..
+        });
+        assert!(missing, "{failure:?}");
+        sample.lay_down(folder.path());
+        assert!(shard.serve(key, block).is_ok());
+    }
+}
+
+#[test]
+fn a_file_where_a_folder_should_be_fails_every_piece_that_needs_it() {
+    let sample = sample(&[(1000, false), (1000, false)], 1024, 1);
+    for driver in drivers() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("data")).unwrap();
+        fs::write(folder.path().join("data/folder1"), b"in the way").unwrap();
+        let mut shard = Shard::new(driver, StoreLimits::default());
+        let key = shard.store.add(sample.files(folder.path()));
+        shard.write(key, &sample, 0);
+        shard.write(key, &sample, 1);
+        let events = shard.settle();
+        assert_eq!(events.len(), 2);
+        for event in &events {
+            let StoreEvent::WriteFailed { error, .. } = event else { panic!("{event:?}") };
+            assert!(matches!(error, StorageError::InTheWay { .. }), "{error}");
+            assert!(error.is_retryable());
+        }
+        fs::remove_file(folder.path().join("data/folder1")).unwrap();
+        shard.write(key, &sample, 0);
+        assert_eq!(written(&shard.settle()), [0]);
+    }
+}
+
+#[test]
+fn what_is_durable_never_includes_a_piece_whose_write_ended_after_the_sync_began() {
+    let sample = sample(&[(300_000, false), (300_000, false), (300_000, false)], 65536, 1);
+    for driver in drivers() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut shard = Shard::new(driver, limits());
+        let key = shard.store.add(sample.files(folder.path()));
+        let mut written_when_begun = Vec::new();
+        let mut written_so_far = Vec::new();
+        let mut syncs = 0;
+        let take = |events: Vec<StoreEvent>, so_far: &mut Vec<u32>, begun: &Vec<u32>| {
+            let mut syncs = 0;
+            for event in events {
+                match event {
+                    StoreEvent::PieceWritten { piece, .. } => so_far.push(piece.get()),
+                    StoreEvent::Synced { durable, .. } => {
+                        let mut begun = begun.clone();
+                        begun.sort_unstable();
+                        assert_eq!(durable.iter().collect::<Vec<_>>(), begun);
+                        syncs += 1;
+                    }
+                    other => panic!("{other:?}"),
+                }
+            }
+            syncs
+        };
+        for piece in 0..sample.layout.geometry().piece_count() {
+            shard.write(key, &sample, piece);
+            if piece % 4 == 3 {
+                // Writes of this moment are under way while the sync begins.
+                written_when_begun = written_so_far.clone();
+                shard.store.sync(&mut shard.ring, key);
+                let events = shard.settle();
+                syncs += take(events, &mut written_so_far, &written_when_begun);
+            }
+        }
+        assert_eq!(syncs, 3);
+        let events = shard.settle();
+        take(events, &mut written_so_far, &written_when_begun);
+        shard.store.sync(&mut shard.ring, key);
+        let events = shard.settle();
+        let [StoreEvent::Synced { durable, stamps, .. }] = &events[..] else { panic!("{events:?}") };
+        assert!(durable.is_all());
+        assert_eq!(stamps.len(), 4);
+        for (file, stamp) in stamps[..3].iter().enumerate() {
+            let path = sample.path(folder.path(), file as u32);
+            assert_eq!(FileStamp::read(&path).unwrap(), *stamp);
+        }
+        assert_eq!(stamps[3], FileStamp::ABSENT);
+    }
+}
+
+#[test]
+fn full_allocation_takes_the_space_at_the_first_write() {
+    let sample = sample(&[(1 << 20, false)], 1 << 16, 1);
+    for driver in drivers() {
+        let folder = tempfile::tempdir().unwrap();
+        let allocated = |allocation| {
+            let root = folder.path().join(format!("{allocation:?}"));
+            let mut shard = Shard::new(driver, StoreLimits::default());
+            let key = shard.store.add(TorrentFiles { allocation, ..sample.files(&root) });
+            shard.write(key, &sample, 3);
+            assert_eq!(written(&shard.settle()), [3]);
+            let meta = fs::metadata(sample.path(&root, 0)).unwrap();
+            assert_eq!(meta.len(), 1 << 20);
+            meta.blocks() * 512
+        };
+        assert!(allocated(Allocation::Full) >= 1 << 20);
+        assert!(allocated(Allocation::Sparse) <= 1 << 18);
+    }
+}
+
+#[test]
+fn a_torrent_can_be_removed_at_any_moment() {
+    let sample = sample(&[(1 << 20, false), (5000, false)], 1 << 16, 1);
+    for driver in drivers() {
+        for turns in 0..12 {
+            let folder = tempfile::tempdir().unwrap();
+            let mut shard = Shard::new(driver, limits());
+            let key = shard.store.add(sample.files(folder.path()));
+            for piece in 0..sample.layout.geometry().piece_count() {
+                shard.write(key, &sample, piece);
+            }
+            shard.store.sync(&mut shard.ring, key);
+            let wanted = [false, true];
+            shard.store.set_wanted(&mut shard.ring, key, &wanted);
+            for _ in 0..turns {
+                if !shard.store.is_idle() {
+                    shard.turn();
+                }
+            }
+            shard.store.remove(key);
+            shard.events.clear();
+            let other = shard.store.add(sample.files(&folder.path().join("other")));
+            assert!(shard.settle().is_empty());
+            assert_ne!(key, other);
+            assert_eq!(shard.store.open_files(), 0);
+        }
+    }
+}
+
+#[test]
+fn reads_beyond_the_line_are_refused() {
+    let sample = sample(&[(1 << 20, false)], 1 << 20, 1);
+    let folder = tempfile::tempdir().unwrap();
+    sample.lay_down(folder.path());
+    let few = StoreLimits { under_way: 2, in_line: 5, ..StoreLimits::default() };
+    let mut shard = Shard::new(drivers()[0], few);
+    let key = shard.store.add(sample.files(folder.path()));
+    let geometry = sample.layout.geometry();
+    for block in geometry.blocks(geometry.piece(0).unwrap()).take(20) {
+        shard.store.fetch(&mut shard.ring, key, block, u64::from(block.begin() / BLOCK_LENGTH));
+    }
+    let events = shard.settle();
+    let fetched = events.iter().filter(|e| matches!(e, StoreEvent::Fetched { .. })).count();
+    let busy = |e: &&StoreEvent| {
+        matches!(e, StoreEvent::FetchFailed { error: StorageError::Busy, .. })
+    };
+    assert_eq!(events.len(), 20);
+    assert!(fetched >= 5);
+    assert_eq!(events.iter().filter(busy).count(), 20 - fetched);
+}
+
+/// A small file system, if this user may mount one.
+struct SmallDisk(tempfile::TempDir);
+
+impl SmallDisk {
+    fn new(size: &str) -> Option<SmallDisk> {
+        let folder = tempfile::tempdir().unwrap();
+        let mounted = std::process::Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"])
+            .arg(folder.path())
+            .status();
+        mounted.is_ok_and(|status| status.success()).then_some(SmallDisk(folder))
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount").arg(self.0.path()).status();
+    }
+}
+
+#[test]
+fn a_full_disk_is_named_and_the_write_succeeds_once_there_is_room() {
+    let sample = sample(&[(4 << 20, false)], 1 << 18, 1);
+    for driver in drivers() {
+        let Some(disk) = SmallDisk::new("2m") else {
+            eprintln!("skipped: this user may not mount a file system");
+            return;
+        };
+        let root = disk.0.path();
+        let mut shard = Shard::new(driver, StoreLimits::default());
+        let key = shard.store.add(sample.files(root));
+        fs::write(root.join("ballast"), vec![1; 1 << 20]).unwrap();
+        for piece in 0..16 {
+            shard.write(key, &sample, piece);
+        }
+        let events = shard.settle();
+        let failed: Vec<u32> = events
+            .iter()
+            .filter_map(|event| match event {
+                StoreEvent::WriteFailed { piece, error, .. } => {
+                    assert!(matches!(error, StorageError::NoSpace { .. }), "{error}");
+                    assert!(error.is_retryable());
+                    Some(piece.get())
+                }
+                _ => None,
+            })
+            .collect();
+        assert!(failed.len() >= 12, "{failed:?}");
+        assert_eq!(failed.len() + written(&events).len(), 16);
+        fs::remove_file(root.join("ballast")).unwrap();
+        shard.write(key, &sample, failed[0]);
+        assert_eq!(written(&shard.settle()), [failed[0]]);
+        let full = shard.store.add(TorrentFiles {
+            allocation: Allocation::Full,
+            ..sample.files(&root.join("other"))
+        });
+        shard.write(full, &sample, 0);
+        let events = shard.settle();
+        let no_space = matches!(&events[..], [StoreEvent::WriteFailed {
+            error: StorageError::NoSpace { .. }, ..
+        }]);
+        assert!(no_space, "{events:?}");
+    }
+}
