@@ -105,6 +105,7 @@ impl Announcer {
             reports_in,
             reports,
             statuses,
+            unsent: None,
             sink,
             sockets,
             resolver,

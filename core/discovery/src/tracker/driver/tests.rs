@@ -303,6 +303,7 @@ async fn two_announcers_meet_at_opentracker(scheme: &str) {
     let mut about = torrent(1, &[]);
     about.info_hash.0[10..].copy_from_slice(&[scheme.len() as u8; 10]);
     let Some(tracker) = opentracker(scheme, &about).await else { return };
+    let begin = Instant::now();
     about.trackers = vec![vec![format!("{scheme}://127.0.0.1:{}/announce", tracker.port)]];
     let one = |last: u8, port| {
         let source_v4 = Ipv4Addr::new(127, 0, 0, last);
@@ -334,6 +335,7 @@ async fn two_announcers_meet_at_opentracker(scheme: &str) {
     assert_eq!(swarm, 2, "the first is gone: {counts:?}");
     second.shutdown(PATIENCE).await;
     third.shutdown(PATIENCE).await;
+    assert!(begin.elapsed() < Duration::from_secs(10), "no packet had to be sent again");
 }
 
 #[tokio::test]

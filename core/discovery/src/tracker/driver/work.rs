@@ -14,7 +14,7 @@ use crate::{
         resolver::Resolver,
         torrent::{Due, TorrentTrackers, Urgency},
         transport::HttpClients,
-        udp::{Reply, UdpTrackers},
+        udp::{Reply, Transmit, UdpTrackers},
         url::TrackerUrl,
     },
 };
@@ -56,6 +56,8 @@ pub(super) struct Driver {
     pub flights: HashMap<u64, Flight>,
     pub next_flight: u64,
     pub udp: UdpTrackers,
+    /// The packet that its socket had no room for.
+    pub unsent: Option<Transmit>,
     /// Torrents whose status or next timer may have changed.
     pub changed: BTreeSet<Slot>,
     pub outbox: Outbox,
@@ -89,6 +91,7 @@ enum Wake {
     Command(Option<Command>),
     Report(Report),
     Packets(usize),
+    Writable,
     Sink(Option<mpsc::OwnedPermit<TrackerEvent>>),
     Time,
 }
@@ -107,6 +110,7 @@ impl Driver {
                 Some(report) = self.reports.recv() => Wake::Report(report),
                 () = readable(&self.sockets[0]) => Wake::Packets(0),
                 () = readable(&self.sockets[1]) => Wake::Packets(1),
+                () = writable(&self.sockets, &self.unsent) => Wake::Writable,
                 permit = self.sink.clone().reserve_owned(), if !self.outbox.is_empty() => {
                     Wake::Sink(permit.ok())
                 }
@@ -118,7 +122,7 @@ impl Driver {
                 Wake::Report(report) => self.hear(report),
                 Wake::Packets(family) => self.receive(family, &mut buffer),
                 Wake::Sink(permit) => self.deliver(permit),
-                Wake::Time => {}
+                Wake::Time | Wake::Writable => {}
             }
         }
         if let Some(leaving) = self.leaving.take() {
@@ -435,18 +439,18 @@ impl Driver {
     }
 
     fn transmit(&mut self) {
-        while let Some(transmit) = self.udp.poll_transmit() {
-            let to: SocketAddr = transmit.to;
-            let sent = match &self.sockets[usize::from(to.is_ipv6())] {
-                Some(socket) => socket.try_send_to(&transmit.packet, to).map(|_| ()),
+        while let Some(transmit) = self.unsent.take().or_else(|| self.udp.poll_transmit()) {
+            let sent = match socket_for(&self.sockets, transmit.to) {
+                Some(socket) => socket.try_send_to(&transmit.packet, transmit.to).map(|_| ()),
                 None => Err(io::Error::other("no socket for this address family")),
             };
             match sent {
-                // A full send buffer is a lost packet: it will be sent again.
-                Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
-                    self.udp.unreachable(to, &error.to_string());
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.unsent = Some(transmit);
+                    return;
                 }
-                _ => {}
+                Err(error) => self.udp.unreachable(transmit.to, &error.to_string()),
             }
         }
     }
@@ -508,6 +512,18 @@ async fn readable(socket: &Option<UdpSocket>) {
     match socket {
         // An error shows at the next receive.
         Some(socket) => drop(socket.readable().await),
+        None => std::future::pending().await,
+    }
+}
+
+fn socket_for(sockets: &[Option<UdpSocket>; 2], to: SocketAddr) -> Option<&UdpSocket> {
+    sockets[usize::from(to.is_ipv6())].as_ref()
+}
+
+async fn writable(sockets: &[Option<UdpSocket>; 2], unsent: &Option<Transmit>) {
+    match unsent.as_ref().and_then(|unsent| socket_for(sockets, unsent.to)) {
+        // An error shows at the next send.
+        Some(socket) => drop(socket.writable().await),
         None => std::future::pending().await,
     }
 }

@@ -6,6 +6,8 @@ use proptest::prelude::*;
 const MINUTE: u64 = 60;
 const HOUR: u64 = 3_600;
 
+type Oracle = dyn Fn(&str, Event) -> Result<AnnounceReply, TrackerError>;
+
 /// A torrent, a clock, and trackers that answer as they are told to. Time passes only in `run`.
 struct World {
     torrent: TorrentTrackers,
@@ -14,7 +16,7 @@ struct World {
     /// What was said: second, host, event.
     said: Vec<(u64, String, Event)>,
     scrapes: usize,
-    answer: Box<dyn Fn(&str, Event) -> Result<AnnounceReply, TrackerError>>,
+    answer: Box<Oracle>,
 }
 
 fn moment(at: Duration) -> Moment {
