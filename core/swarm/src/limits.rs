@@ -37,7 +37,7 @@ pub const MAX_REQUEST_BATCH: u32 = 16;
 pub const MAX_ASKED: u8 = 3;
 
 /// Blocks of others that an idle peer is asked for at a time in end game.
-pub const END_GAME_BLOCKS: usize = 16;
+pub const END_GAME_BLOCKS: usize = 8;
 
 /// The pieces picked at random before rarity counts, so that a new peer soon has something to give.
 pub const RANDOM_FIRST_PIECES: u32 = 4;

@@ -1,6 +1,8 @@
 //! Whole swarms in memory: several [`Swarm`]s talk to each other over links with a delay and a rate,
 //! under a virtual clock. What is said is encoded and decoded by `wire`, as in earnest.
 
+#![allow(clippy::unwrap_used)] // a panic is how a test fails
+
 mod world;
 
 use metainfo::Geometry;
@@ -31,7 +33,7 @@ fn everybody_finishes_and_leechers_help_each_other() {
         assert!(from_seed < 3 * 16 * MIB, "the seed alone carried {from_seed} bytes");
         for &leecher in &leechers {
             let stats = world.stats(leecher);
-            assert!(stats.wasted < MIB, "{stats:?}");
+            assert!(stats.wasted < 16 * MIB / 10, "{stats:?}");
             assert_eq!(stats.downloaded, 16 * MIB + 777);
         }
         assert_eq!(world.faults, []);
