@@ -1,0 +1,13 @@
+//! What a request may ask of us, and why so much.
+
+/// Bytes in a request body. Metainfo comes as base64 in JSON, so large torrents make large requests.
+pub const REQUEST_BYTES: usize = 64 << 20;
+
+/// Calls in a batch: each may be answered with megabytes.
+pub const BATCH: usize = 1000;
+
+/// Labels of a torrent.
+pub const LABELS: usize = 1000;
+
+/// Bytes in a label.
+pub const LABEL_BYTES: usize = 1024;

@@ -1,0 +1,71 @@
+//! What can be called: one row for each method, for both dialects.
+
+use crate::{Dialect, Name};
+
+/// One method.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Method {
+    /// Its name in JSON-RPC, and how the rest of the program calls it.
+    pub name: &'static str,
+    /// Its name in the older dialect.
+    pub legacy: &'static str,
+    /// Whether a call changes anything. One that does not is not run as a notification.
+    pub side_effects: bool,
+}
+
+const fn changes(name: &'static str, legacy: &'static str) -> Method {
+    Method { name, legacy, side_effects: true }
+}
+
+const fn reads(name: &'static str, legacy: &'static str) -> Method {
+    Method { name, legacy, side_effects: false }
+}
+
+/// Every method that is served.
+pub const TABLE: &[Method] = &[
+    reads("torrent_get", "torrent-get"),
+    changes("torrent_add", "torrent-add"),
+    changes("torrent_set", "torrent-set"),
+    changes("torrent_remove", "torrent-remove"),
+    changes("torrent_start", "torrent-start"),
+    changes("torrent_start_now", "torrent-start-now"),
+    changes("torrent_stop", "torrent-stop"),
+    changes("torrent_verify", "torrent-verify"),
+    changes("torrent_reannounce", "torrent-reannounce"),
+    reads("session_get", "session-get"),
+    changes("session_set", "session-set"),
+    reads("session_stats", "session-stats"),
+    changes("session_close", "session-close"),
+    reads("free_space", "free-space"),
+];
+
+impl Method {
+    /// The method that a request in this dialect names.
+    pub fn named(text: &str, dialect: Dialect) -> Option<&'static Method> {
+        TABLE
+            .iter()
+            .find(|method| Name { snake: method.name, legacy: method.legacy }.is(text, dialect))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_older_names_are_the_newer_ones_with_dashes() {
+        for method in TABLE {
+            assert_eq!(method.name.replace('_', "-"), method.legacy);
+        }
+    }
+
+    #[test]
+    fn the_older_dialect_knows_both_names_and_the_newer_one_only_its_own() {
+        for method in TABLE {
+            assert_eq!(Method::named(method.name, Dialect::JsonRpc), Some(method));
+            assert_eq!(Method::named(method.name, Dialect::Legacy), Some(method));
+            assert_eq!(Method::named(method.legacy, Dialect::Legacy), Some(method));
+            assert_eq!(Method::named(method.legacy, Dialect::JsonRpc), None);
+        }
+    }
+}

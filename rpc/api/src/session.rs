@@ -1,0 +1,351 @@
+//! What session_get tells and session_set changes: one row for each setting.
+
+use crate::objects::Units;
+use crate::params::{Params, name, same};
+use crate::{Code, Dialect, Name, RpcError, Writer, tracker_list, version};
+
+macro_rules! settings {
+    ($( $(#[doc = $doc:literal])+ $field:ident $legacy:literal: $type:ty = $default:expr, $state:ident; )*) => {
+        /// The values of session_get. The defaults are those of what is not there yet, spoken
+        /// honestly: a DHT that does not exist is off.
+        #[derive(Clone, PartialEq, Debug)]
+        pub struct SessionValues {
+            $( $(#[doc = $doc])+ pub $field: $type, )*
+        }
+
+        impl Default for SessionValues {
+            fn default() -> SessionValues {
+                SessionValues { $( $field: $default, )* }
+            }
+        }
+
+        /// A row of session_get.
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+        #[allow(non_camel_case_types)]
+        pub enum SessionField {
+            $( $(#[doc = $doc])+ $field, )*
+        }
+
+        impl SessionField {
+            /// All of them.
+            pub const ALL: &'static [SessionField] = &[$(SessionField::$field,)*];
+
+            /// Its names.
+            pub const fn name(self) -> Name {
+                match self {
+                    $( SessionField::$field =>
+                        Name { snake: stringify!($field), legacy: $legacy }, )*
+                }
+            }
+
+            /// How far it is served.
+            pub const fn state(self) -> State {
+                match self {
+                    $( SessionField::$field => State::$state, )*
+                }
+            }
+
+            /// What it tells.
+            pub fn doc(self) -> &'static str {
+                match self {
+                    $( SessionField::$field => concat!($($doc),+).trim_ascii(), )*
+                }
+            }
+        }
+
+        impl SessionValues {
+            fn write_value(&self, writer: &mut Writer, field: SessionField) {
+                match field {
+                    $( SessionField::$field => writer.value(&self.$field), )*
+                }
+            }
+        }
+    };
+}
+
+/// How far a setting is served.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum State {
+    /// session_set changes it.
+    Set,
+    /// It is told, and cannot be changed here.
+    Told,
+    /// Always the same, because what it would control is not there yet; session_set ignores it.
+    Fixed,
+}
+
+settings! {
+    /// kB/s while alternative limits hold.
+    alt_speed_down "alt-speed-down": u32 = 50, Fixed;
+    /// Whether alternative limits hold now.
+    alt_speed_enabled "alt-speed-enabled": bool = false, Fixed;
+    /// Minutes after midnight.
+    alt_speed_time_begin "alt-speed-time-begin": u32 = 540, Fixed;
+    /// Bits of weekdays from Sunday.
+    alt_speed_time_day "alt-speed-time-day": u32 = 127, Fixed;
+    /// Whether alternative limits follow the clock.
+    alt_speed_time_enabled "alt-speed-time-enabled": bool = false, Fixed;
+    /// Minutes after midnight.
+    alt_speed_time_end "alt-speed-time-end": u32 = 1020, Fixed;
+    /// kB/s while alternative limits hold.
+    alt_speed_up "alt-speed-up": u32 = 50, Fixed;
+    /// Whether failed log-ins are counted.
+    anti_brute_force_enabled "anti-brute-force-enabled": bool = false, Fixed;
+    /// How many are too many.
+    anti_brute_force_threshold "anti-brute-force-threshold": u32 = 100, Fixed;
+    /// Whether the blocklist holds.
+    blocklist_enabled "blocklist-enabled": bool = false, Fixed;
+    /// Rules in it.
+    blocklist_size "blocklist-size": u32 = 0, Fixed;
+    /// Where it comes from.
+    blocklist_url "blocklist-url": String = String::new(), Fixed;
+    /// MiB for pieces being downloaded.
+    cache_size_mib "cache-size-mb": u32 = 0, Told;
+    /// The daemon's folder.
+    config_dir "config-dir": String = String::new(), Told;
+    /// Trackers of every public torrent, as text.
+    default_trackers "default-trackers": String = String::new(), Set;
+    /// Whether the DHT is used.
+    dht_enabled "dht-enabled": bool = false, Fixed;
+    /// Folder of new torrents.
+    download_dir "download-dir": String = String::new(), Set;
+    /// Bytes that can be written there; -1 if unknown.
+    download_dir_free_space "download-dir-free-space": i64 = -1, Told;
+    /// Whether downloads queue.
+    download_queue_enabled "download-queue-enabled": bool = false, Fixed;
+    /// How many at a time.
+    download_queue_size "download-queue-size": u32 = 5, Fixed;
+    /// `required`, `preferred` or `allowed` (older dialect: `tolerated`).
+    encryption "encryption": Encryption = Encryption::Allowed, Fixed;
+    /// Minutes without payload after which seeding ends.
+    idle_seeding_limit "idle-seeding-limit": u32 = 30, Fixed;
+    /// Whether that holds.
+    idle_seeding_limit_enabled "idle-seeding-limit-enabled": bool = false, Fixed;
+    /// Folder of incomplete torrents.
+    incomplete_dir "incomplete-dir": String = String::new(), Fixed;
+    /// Whether it is used.
+    incomplete_dir_enabled "incomplete-dir-enabled": bool = false, Fixed;
+    /// Whether local peers are looked for.
+    lpd_enabled "lpd-enabled": bool = false, Fixed;
+    /// Peers of all torrents.
+    peer_limit_global "peer-limit-global": u32 = 0, Set;
+    /// Peers of a torrent.
+    peer_limit_per_torrent "peer-limit-per-torrent": u32 = 0, Set;
+    /// Port for peers; a change holds from the next start.
+    peer_port "peer-port": u16 = 0, Set;
+    /// Whether any free port is taken at each start.
+    peer_port_random_on_start "peer-port-random-on-start": bool = false, Told;
+    /// Whether peers tell each other of peers.
+    pex_enabled "pex-enabled": bool = false, Fixed;
+    /// Whether the router is asked to forward the port.
+    port_forwarding_enabled "port-forwarding-enabled": bool = false, Fixed;
+    /// Ways to connect, the best first.
+    preferred_transports "preferred_transports": Vec<&'static str> = vec!["tcp"], Fixed;
+    /// Whether idle torrents leave the queue.
+    queue_stalled_enabled "queue-stalled-enabled": bool = false, Fixed;
+    /// Minutes until then.
+    queue_stalled_minutes "queue-stalled-minutes": u32 = 30, Fixed;
+    /// Whether incomplete files are named `.part`.
+    rename_partial_files "rename-partial-files": bool = false, Fixed;
+    /// Requests that a peer may queue.
+    reqq "reqq": u32 = 0, Set;
+    /// See [`version`].
+    rpc_version "rpc-version": i64 = version::RPC_VERSION, Told;
+    /// See [`version`].
+    rpc_version_minimum "rpc-version-minimum": i64 = version::RPC_VERSION_MINIMUM, Told;
+    /// See [`version`].
+    rpc_version_semver "rpc-version-semver": &'static str = version::RPC_VERSION_SEMVER, Told;
+    /// Whether a script runs when a torrent was added.
+    script_torrent_added_enabled "script-torrent-added-enabled": bool = false, Fixed;
+    /// Its path.
+    script_torrent_added_filename "script-torrent-added-filename": String = String::new(), Fixed;
+    /// Whether a script runs when a torrent is complete.
+    script_torrent_done_enabled "script-torrent-done-enabled": bool = false, Fixed;
+    /// Its path.
+    script_torrent_done_filename "script-torrent-done-filename": String = String::new(), Fixed;
+    /// Whether a script runs when a torrent has reached its goal.
+    script_torrent_done_seeding_enabled "script-torrent-done-seeding-enabled": bool = false, Fixed;
+    /// Its path.
+    script_torrent_done_seeding_filename "script-torrent-done-seeding-filename": String
+        = String::new(), Fixed;
+    /// Whether seeds queue.
+    seed_queue_enabled "seed-queue-enabled": bool = false, Fixed;
+    /// How many at a time.
+    seed_queue_size "seed-queue-size": u32 = 10, Fixed;
+    /// Ratio at which seeding ends.
+    seed_ratio_limit "seedRatioLimit": f64 = 2.0, Fixed;
+    /// Whether it does.
+    seed_ratio_limited "seedRatioLimited": bool = false, Fixed;
+    /// Whether new torrents fetch their pieces in order.
+    sequential_download "sequential_download": bool = false, Set;
+    /// The id that requests need in a header.
+    session_id "session-id": String = String::new(), Told;
+    /// kB/s.
+    speed_limit_down "speed-limit-down": u32 = 100, Fixed;
+    /// Whether that holds.
+    speed_limit_down_enabled "speed-limit-down-enabled": bool = false, Fixed;
+    /// kB/s.
+    speed_limit_up "speed-limit-up": u32 = 100, Fixed;
+    /// Whether that holds.
+    speed_limit_up_enabled "speed-limit-up-enabled": bool = false, Fixed;
+    /// Whether new torrents start at once.
+    start_added_torrents "start-added-torrents": bool = true, Set;
+    /// Whether TCP is used.
+    tcp_enabled "tcp-enabled": bool = true, Fixed;
+    /// Whether a .torrent that was added is removed.
+    trash_original_torrent_files "trash-original-torrent-files": bool = false, Fixed;
+    /// How to show numbers.
+    units "units": Units = Units::ours(), Told;
+    /// Whether µTP is used.
+    utp_enabled "utp-enabled": bool = false, Fixed;
+    /// See [`version`].
+    version "version": String = version::version(), Told;
+}
+
+/// Whether connections are encrypted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Encryption {
+    /// Only if the peer insists.
+    Allowed,
+}
+
+impl crate::ToJson for Encryption {
+    fn write(&self, writer: &mut Writer) {
+        writer.value(match writer.dialect() {
+            Dialect::JsonRpc => "allowed",
+            Dialect::Legacy => "tolerated",
+        });
+    }
+}
+
+impl SessionField {
+    /// The rows that a call asks for: all if it names none that is known.
+    pub fn asked(params: &Params) -> Vec<SessionField> {
+        let asked = params.texts(same("fields")).unwrap_or_default();
+        let is_asked =
+            |field: &SessionField| asked.iter().any(|text| field.name().is(text, params.dialect()));
+        let fields: Vec<_> = SessionField::ALL.iter().copied().filter(is_asked).collect();
+        if fields.is_empty() { SessionField::ALL.to_vec() } else { fields }
+    }
+}
+
+impl SessionValues {
+    /// Writes these rows as an object.
+    pub fn write(&self, writer: &mut Writer, fields: &[SessionField]) {
+        writer.begin_object();
+        for &field in fields {
+            writer.key(field.name().in_dialect(writer.dialect()));
+            self.write_value(writer, field);
+        }
+        writer.end_object();
+    }
+}
+
+/// The arguments of session_set that are served; absent ones leave things as they are. All others
+/// are ignored, as are read-only ones.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[allow(missing_docs)]
+pub struct SessionSet {
+    pub default_trackers: Option<String>,
+    pub download_dir: Option<String>,
+    pub peer_limit_global: Option<i64>,
+    pub peer_limit_per_torrent: Option<i64>,
+    pub peer_port: Option<i64>,
+    pub reqq: Option<i64>,
+    pub sequential_download: Option<bool>,
+    pub start_added_torrents: Option<bool>,
+}
+
+impl SessionSet {
+    /// Reads them. Errors change nothing.
+    pub fn parse(params: &Params) -> Result<SessionSet, RpcError> {
+        let download_dir = params.text(name("download_dir", "download-dir"));
+        if download_dir.is_some_and(|dir| !dir.starts_with('/')) {
+            return Err(RpcError::new(
+                Code::PathNotAbsolute,
+                "download directory path is not absolute",
+            ));
+        }
+        let default_trackers = params.text(name("default_trackers", "default-trackers"));
+        default_trackers.map(tracker_list::parse).transpose()?;
+        Ok(SessionSet {
+            default_trackers: default_trackers.map(str::to_owned),
+            download_dir: download_dir.map(str::to_owned),
+            peer_limit_global: params.integer(name("peer_limit_global", "peer-limit-global")),
+            peer_limit_per_torrent: params
+                .integer(name("peer_limit_per_torrent", "peer-limit-per-torrent")),
+            peer_port: params.integer(name("peer_port", "peer-port")),
+            reqq: params.integer(same("reqq")),
+            sequential_download: params.switch(same("sequential_download")),
+            start_added_torrents: params
+                .switch(name("start_added_torrents", "start-added-torrents")),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn params(value: Value, dialect: Dialect) -> Params {
+        Params::parse(Some(&value.to_string()), dialect).unwrap()
+    }
+
+    fn written(fields: &[SessionField], dialect: Dialect) -> Value {
+        let mut writer = Writer::new(Vec::new(), dialect);
+        SessionValues::default().write(&mut writer, fields);
+        serde_json::from_slice(&writer.finish()).unwrap()
+    }
+
+    #[test]
+    fn all_rows_are_told_unless_known_ones_are_asked_for() {
+        let asked = |value, dialect| SessionField::asked(&params(value, dialect));
+        assert_eq!(asked(json!({}), Dialect::Legacy), SessionField::ALL);
+        assert_eq!(asked(json!({"fields": ["x"]}), Dialect::Legacy), SessionField::ALL);
+        let two = json!({"fields": ["version", "download-dir", "x"]});
+        assert_eq!(
+            asked(two.clone(), Dialect::Legacy),
+            [SessionField::download_dir, SessionField::version]
+        );
+        assert_eq!(asked(two, Dialect::JsonRpc), [SessionField::version]);
+    }
+
+    #[test]
+    fn both_dialects_tell_the_same_rows_with_the_types_that_clients_need() {
+        let newer = written(SessionField::ALL, Dialect::JsonRpc);
+        let older = written(SessionField::ALL, Dialect::Legacy);
+        assert_eq!(newer.as_object().unwrap().len(), SessionField::ALL.len());
+        for field in SessionField::ALL {
+            let (new, old) = (&newer[field.name().snake], &older[field.name().legacy]);
+            match field {
+                SessionField::encryption => {
+                    assert_eq!((new, old), (&json!("allowed"), &json!("tolerated")));
+                }
+                SessionField::units => assert_eq!(old["speed-units"], new["speed_units"]),
+                _ => assert_eq!(new, old),
+            }
+        }
+        assert!(older["speed-limit-down"].is_u64() && older["peer-port"].is_u64());
+        assert!(older["seedRatioLimit"].is_f64());
+        assert_eq!(older["rpc-version-minimum"], 14);
+        assert_eq!(older["cache-size-mb"], 0);
+    }
+
+    #[test]
+    fn changes_are_read_leniently_and_bad_paths_refused() {
+        let set = SessionSet::parse(&params(
+            json!({"peer-limit-global": 7.2, "start-added-torrents": 0, "version": "x", "reqq": "1"}),
+            Dialect::Legacy,
+        ));
+        let expected = SessionSet {
+            peer_limit_global: Some(7),
+            start_added_torrents: Some(false),
+            ..SessionSet::default()
+        };
+        assert_eq!(set.unwrap(), expected);
+        let error = |value| SessionSet::parse(&params(value, Dialect::Legacy)).unwrap_err().code;
+        assert_eq!(error(json!({"download-dir": "relative"})), Code::PathNotAbsolute);
+        assert_eq!(error(json!({"default-trackers": "x"})), Code::InvalidTrackerList);
+    }
+}
