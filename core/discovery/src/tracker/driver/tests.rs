@@ -26,7 +26,10 @@ struct HttpTracker {
 
 /// A tracker that answers every request with `body`, on connections that stay open.
 async fn http_tracker(body: &'static [u8]) -> HttpTracker {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    http_tracker_on(TcpListener::bind("127.0.0.1:0").await.unwrap(), body)
+}
+
+fn http_tracker_on(listener: TcpListener, body: &'static [u8]) -> HttpTracker {
     let port = listener.local_addr().unwrap().port();
     let (heard, connections) = (Heard::default(), Arc::new(AtomicUsize::new(0)));
     let tracker = HttpTracker { port, heard: heard.clone(), connections: connections.clone() };
@@ -133,6 +136,32 @@ async fn an_http_tracker_hears_the_whole_life_and_its_answer_is_published() {
     assert!(heard[1].contains("&left=0&") && heard[2].contains("numwant=0"));
     assert_eq!(tracker.connections.load(Ordering::Relaxed), 1, "the connection is kept");
     assert!(handle.status(key).is_empty());
+}
+
+#[tokio::test]
+async fn trackers_are_reached_over_ipv6() {
+    let Ok(listener) = TcpListener::bind("[::1]:0").await else {
+        return eprintln!("SKIPPED: no IPv6 on this machine");
+    };
+    let tracker = http_tracker_on(listener, GOOD);
+    let udp = UdpSocket::bind("[::1]:0").await.unwrap();
+    let (handle, mut events) = announcer(Config::default());
+    let udp_url = format!("udp://{}", udp.local_addr().unwrap());
+    let about = torrent(1, &[&format!("http://[::1]:{}/announce", tracker.port), &udp_url]);
+    handle.add(about.clone());
+    handle.start(about.key);
+    peers(&mut events).await;
+    assert_eq!(tracker.count("event=started"), 1);
+
+    let mut packet = [0; 2048];
+    let (_, from) = timeout(PATIENCE, udp.recv_from(&mut packet)).await.unwrap().unwrap();
+    let connected = [&packet[8..16], &[9; 8]].concat();
+    udp.send_to(&connected, from).await.unwrap();
+    timeout(PATIENCE, udp.recv_from(&mut packet)).await.unwrap().unwrap();
+    let counts = [0, 0, 7, 8, 0, 0, 0, 1, 0, 0, 0, 2];
+    let peer = [0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0x1a, 0xe1];
+    udp.send_to(&[&packet[8..16], &counts[..], &peer].concat(), from).await.unwrap();
+    assert_eq!(peers(&mut events).await, ["[2001:db8::1]:6881".parse().unwrap()]);
 }
 
 #[tokio::test]
