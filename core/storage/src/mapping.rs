@@ -43,6 +43,9 @@ pub(crate) fn zeros() -> Rc<dyn PinnedBytes> {
 /// A mapped file and what is known about its residency.
 pub(crate) struct Mapped {
     mapping: Rc<Mapping>,
+    file: File,
+    /// Until when (in ticks) the file is taken to be as long as the mapping.
+    whole_until: u32,
     /// For each chunk, until when (in ticks) it is known, and in bit 0 whether it is only partly in
     /// memory.
     chunks: Box<[u32]>,
@@ -71,7 +74,8 @@ impl Mapped {
             memmap2::MmapOptions::new().len(length_in_memory).map(file.as_fd().as_raw_fd())?
         };
         let chunks = vec![0; length.div_ceil(CHUNK) as usize].into_boxed_slice();
-        Ok(Mapped { mapping: Rc::new(Mapping(map)), chunks })
+        let mapping = Rc::new(Mapping(map));
+        Ok(Mapped { mapping, file: file.clone(), whole_until: 0, chunks })
     }
 
     /// Bytes mapped.
@@ -88,6 +92,12 @@ impl Mapped {
     /// for the disk.
     pub fn is_resident(&mut self, now: Duration, range: Range<u64>, limits: &StoreLimits) -> bool {
         let now_ticks = ticks(now);
+        if self.whole_until <= now_ticks {
+            if !self.is_whole() {
+                return false;
+            }
+            self.whole_until = ticks(now + limits.hot_for) + 1;
+        }
         let first = range.start / CHUNK;
         let last = (range.end - 1) / CHUNK;
         (first..=last).all(|chunk| {
@@ -106,6 +116,13 @@ impl Mapped {
             self.chunks[chunk as usize] = until << 1 | u32::from(!hot);
             hot || self.ask(part)
         })
+    }
+
+    /// Whether the file still has all mapped bytes. The page cache does not tell: the last folio of
+    /// a truncated file may reach far beyond its end.
+    #[cold]
+    fn is_whole(&self) -> bool {
+        rustix::fs::fstat(self.file.as_fd()).is_ok_and(|stat| stat.st_size as u64 >= self.len())
     }
 
     /// Asks the kernel about at most one chunk.

@@ -192,9 +192,8 @@ fn a_file_whose_name_is_gone_is_reported() {
         let [StoreEvent::FileTrouble { error, .. }] = &events[..] else { panic!("{events:?}") };
         assert!(matches!(error, StorageError::Missing { .. }) && !error.is_retryable());
         let failure = shard.serve(key, block).unwrap_err();
-        let missing = matches!(&failure, StoreEvent::FetchFailed {
-            error: StorageError::Missing { .. }, ..
-        });
+        let missing =
+            matches!(&failure, StoreEvent::FetchFailed { error: StorageError::Missing { .. }, .. });
         assert!(missing, "{failure:?}");
         sample.lay_down(folder.path());
         assert!(shard.serve(key, block).is_ok());
@@ -266,7 +265,9 @@ fn what_is_durable_never_includes_a_piece_whose_write_ended_after_the_sync_began
         take(events, &mut written_so_far, &written_when_begun);
         shard.store.sync(&mut shard.ring, key);
         let events = shard.settle();
-        let [StoreEvent::Synced { durable, stamps, .. }] = &events[..] else { panic!("{events:?}") };
+        let [StoreEvent::Synced { durable, stamps, .. }] = &events[..] else {
+            panic!("{events:?}")
+        };
         assert!(durable.is_all());
         assert_eq!(stamps.len(), 4);
         for (file, stamp) in stamps[..3].iter().enumerate() {
@@ -340,9 +341,8 @@ fn reads_beyond_the_line_are_refused() {
     }
     let events = shard.settle();
     let fetched = events.iter().filter(|e| matches!(e, StoreEvent::Fetched { .. })).count();
-    let busy = |e: &&StoreEvent| {
-        matches!(e, StoreEvent::FetchFailed { error: StorageError::Busy, .. })
-    };
+    let busy =
+        |e: &&StoreEvent| matches!(e, StoreEvent::FetchFailed { error: StorageError::Busy, .. });
     assert_eq!(events.len(), 20);
     assert!(fetched >= 5);
     assert_eq!(events.iter().filter(busy).count(), 20 - fetched);
@@ -406,9 +406,10 @@ fn a_full_disk_is_named_and_the_write_succeeds_once_there_is_room() {
         });
         shard.write(full, &sample, 0);
         let events = shard.settle();
-        let no_space = matches!(&events[..], [StoreEvent::WriteFailed {
-            error: StorageError::NoSpace { .. }, ..
-        }]);
+        let no_space = matches!(
+            &events[..],
+            [StoreEvent::WriteFailed { error: StorageError::NoSpace { .. }, .. }]
+        );
         assert!(no_space, "{events:?}");
     }
 }

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{StorageError, limits::COPY_LENGTH, paths};
 use ring::{File, FileDone, FileOp, OpenOptions, Ring};
-use std::{collections::BTreeSet, io, ops::Range, path::Path, path::PathBuf, rc::Rc};
+use std::{collections::BTreeSet, io, ops::Range, path::Path, path::PathBuf, rc::Rc, sync::Arc};
 
 pub(super) struct Adoption {
     key: StoreKey,
@@ -52,8 +52,9 @@ impl Store {
         let Some(torrent) = self.torrents.get_mut(key) else { return };
         assert_eq!(wanted.len(), torrent.layout.file_count() as usize, "a flag for each file");
         let mut moving = Vec::new();
-        for (file, &wanted) in wanted.iter().enumerate() {
-            let file = file as u32;
+        let layout = Arc::clone(&torrent.layout);
+        for (index, _) in layout.files().filter(|(_, file)| !file.is_pad()) {
+            let (file, wanted) = (index.get(), wanted[index.as_usize()]);
             match (torrent.place(file), wanted) {
                 (Place::Wanted, false) => torrent.set_place(file, Place::Unknown),
                 (Place::Kept, true) => torrent.set_place(file, Place::Wanted),

@@ -13,7 +13,6 @@ mod sync;
 mod torrent;
 mod write;
 
-
 pub use torrent::{Allocation, StoreKey, TorrentFiles};
 
 use crate::{FileStamp, StorageError, StoreLimits, mapping};
@@ -115,6 +114,23 @@ pub enum StoreEvent {
     },
 }
 
+impl StoreEvent {
+    /// Whose it is.
+    pub fn key(&self) -> StoreKey {
+        match self {
+            StoreEvent::Fetched { key, .. }
+            | StoreEvent::FetchFailed { key, .. }
+            | StoreEvent::PieceWritten { key, .. }
+            | StoreEvent::WriteFailed { key, .. }
+            | StoreEvent::Synced { key, .. }
+            | StoreEvent::SyncFailed { key, .. }
+            | StoreEvent::FilesFinished { key }
+            | StoreEvent::FileAdopted { key, .. }
+            | StoreEvent::FileTrouble { key, .. } => *key,
+        }
+    }
+}
+
 /// Whether a block could be sent from memory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Pushed {
@@ -173,6 +189,7 @@ impl Store {
     pub fn remove(&mut self, key: StoreKey) {
         self.close(key);
         self.torrents.remove(key);
+        self.events.retain(|event| event.key() != key);
     }
 
     /// Closes the torrent's files until they are needed again, for example when it is stopped, or

@@ -1,7 +1,7 @@
 //! What the store remembers of each torrent: little while nothing of it is open or being written.
 
 use crate::{FileStamp, paths};
-use metainfo::{Bitfield, InfoHash, Layout};
+use metainfo::{Bitfield, File, FileIndex, InfoHash, Layout};
 use slab::Slab;
 use std::{
     collections::BTreeSet,
@@ -43,7 +43,7 @@ pub struct TorrentFiles {
     pub layout: Arc<Layout>,
     /// The folder that the layout's paths are relative to.
     pub root: Arc<Path>,
-    /// Whether each file of the layout is wanted; `None` if all are.
+    /// Whether each file of the layout is wanted; `None` if all are. Not asked of pad files.
     pub wanted: Option<Box<[bool]>>,
     /// How space is reserved.
     pub allocation: Allocation,
@@ -230,8 +230,11 @@ impl Torrents {
         self.generation = self.generation.wrapping_add(1);
         let none = Bitfield::none(files.layout.geometry().piece_count());
         let places = files.wanted.filter(|wanted| wanted.contains(&false)).map(|wanted| {
-            let place = |&wanted: &bool| if wanted { Place::Wanted } else { Place::Unknown };
-            wanted.iter().map(place).collect()
+            let place = |(index, file): (FileIndex, &File)| {
+                let wanted = file.is_pad() || wanted.get(index.as_usize()) != Some(&false);
+                if wanted { Place::Wanted } else { Place::Unknown }
+            };
+            files.layout.files().map(place).collect()
         });
         let slot = self.slab.insert(Torrent {
             generation: self.generation,

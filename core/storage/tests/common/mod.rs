@@ -46,11 +46,15 @@ pub fn sample(entries: &[Entry], piece_length: u32, seed: u64) -> Sample {
             name.len()
         );
     }
-    let hashes: Vec<u8> =
-        bytes.chunks(piece_length as usize).flat_map(|piece| Sha1::digest(piece).to_vec()).collect();
-    let mut torrent =
-        format!("d4:infod5:filesl{files}e4:name4:data12:piece lengthi{piece_length}e6:pieces{}:", hashes.len())
-            .into_bytes();
+    let hashes: Vec<u8> = bytes
+        .chunks(piece_length as usize)
+        .flat_map(|piece| Sha1::digest(piece).to_vec())
+        .collect();
+    let mut torrent = format!(
+        "d4:infod5:filesl{files}e4:name4:data12:piece lengthi{piece_length}e6:pieces{}:",
+        hashes.len()
+    )
+    .into_bytes();
     torrent.extend(hashes);
     torrent.extend(b"ee");
     let metainfo = Metainfo::parse(&torrent).expect("a sound torrent");
@@ -183,7 +187,11 @@ impl Shard {
 
     /// The block as it would go out: from the mapping if it is in memory, else after a fetch; and
     /// whether it was in memory.
-    pub fn serve(&mut self, key: StoreKey, block: BlockRange) -> Result<(Vec<u8>, bool), StoreEvent> {
+    pub fn serve(
+        &mut self,
+        key: StoreKey,
+        block: BlockRange,
+    ) -> Result<(Vec<u8>, bool), StoreEvent> {
         let mut batch = SendBatch::default();
         let now = self.now;
         let hot = match self.store.push_block(now, key, block, &mut batch).expect("it is there") {
