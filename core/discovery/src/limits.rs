@@ -94,5 +94,8 @@ pub const PACKETS_PER_TURN: usize = 256;
 /// At shutdown, time given to a tracker that has never answered, which may or may not know us.
 pub const SHUTDOWN_UNANSWERED: Duration = Duration::from_secs(1);
 
-/// Requests in flight at shutdown, in all and for each host: thousands of `stopped` in seconds.
+/// Requests in flight at shutdown, of all hosts: thousands of `stopped` in seconds.
 pub const SHUTDOWN_IN_FLIGHT: usize = 512;
+
+/// Those to one host: more would need more file descriptors than a process may have by default.
+pub const SHUTDOWN_IN_FLIGHT_PER_HOST: usize = 128;

@@ -257,7 +257,7 @@ impl Driver {
     fn leave(&mut self, deadline: Duration, done: oneshot::Sender<()>) {
         let now = self.started.elapsed();
         self.config.in_flight = self.config.in_flight.max(limits::SHUTDOWN_IN_FLIGHT);
-        self.pacer.hurry(limits::SHUTDOWN_IN_FLIGHT);
+        self.pacer.hurry(limits::SHUTDOWN_IN_FLIGHT_PER_HOST);
         for (&slot, torrent) in &mut self.torrents {
             torrent.trackers.stop_finally(now);
             self.changed.insert(slot);
