@@ -70,6 +70,19 @@ pub const MAX_REJECTS_IN_A_ROW: u32 = 32;
 /// How long it is left alone then.
 pub const REJECT_PAUSE: Duration = Duration::from_secs(5);
 
+/// Blocks in a peer's first transmit. Doubles while transmits leave quickly, so a fast peer soon gets
+/// as many as the caller takes, and a slow one is not handed minutes of data that it might cancel.
+pub const FIRST_BURST: u16 = 8;
+
+/// The most blocks in a transmit, whatever the caller takes.
+pub const MAX_BURST: u16 = 256;
+
+/// A transmit that has left within this time lets the next one be twice as long.
+pub const QUICK_TRANSMIT: Duration = Duration::from_millis(500);
+
+/// A transmit that took longer than this halves the next one.
+pub const SLOW_TRANSMIT: Duration = Duration::from_secs(2);
+
 /// Addresses that a torrent remembers.
 pub const MAX_CANDIDATES: usize = 1000;
 

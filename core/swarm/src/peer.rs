@@ -59,6 +59,7 @@ pub(crate) struct Peer {
     pub(crate) down: Rate,
     pub(crate) up: Rate,
     pub(crate) last_received: Duration,
+    /// When the latest transmit was handed out or had left.
     pub(crate) last_sent: Duration,
 
     pub(crate) control: Vec<u8>,
@@ -66,6 +67,8 @@ pub(crate) struct Peer {
     pub(crate) ready: bool,
     /// Whether a transmit is on its way.
     pub(crate) sending: bool,
+    /// Blocks that go into one transmit: as many as it takes within about a second.
+    pub(crate) burst: u16,
     /// Whether it has been given up already and only the action is yet to be taken.
     pub(crate) doomed: bool,
 }

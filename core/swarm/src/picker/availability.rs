@@ -21,7 +21,10 @@ const CLASSES: [Priority; 3] = [Priority::High, Priority::Normal, Priority::Low]
 /// Missing pieces in the order in which they should be fetched.
 #[derive(Debug)]
 pub(crate) struct RarestFirst {
+    piece_count: usize,
+    /// Empty until the first peer with some of the pieces comes: most torrents of a seedbox have none.
     counts: Vec<u16>,
+    /// Empty while the torrent rests.
     place: Vec<u32>,
     classes: [Buckets; 3],
 }
@@ -49,37 +52,60 @@ fn bucket(count: u16) -> usize {
 impl RarestFirst {
     pub(crate) fn new(piece_count: u32) -> RarestFirst {
         RarestFirst {
-            counts: vec![0; piece_count as usize],
-            place: vec![NOWHERE; piece_count as usize],
+            piece_count: piece_count as usize,
+            counts: Vec::new(),
+            place: Vec::new(),
             classes: Default::default(),
         }
     }
 
+    fn place(&self, piece: PieceIndex) -> u32 {
+        self.place.get(piece.as_usize()).copied().unwrap_or(NOWHERE)
+    }
+
+    fn set_place(&mut self, piece: PieceIndex, place: u32) {
+        self.make_places();
+        self.place[piece.as_usize()] = place;
+    }
+
+    fn make_places(&mut self) {
+        if self.place.is_empty() {
+            self.place = vec![NOWHERE; self.piece_count];
+        }
+    }
+
+    /// Frees what a torrent does not need while nothing is queued and nothing is open.
+    pub(crate) fn rest(&mut self) {
+        debug_assert!(self.place.iter().all(|&place| place == NOWHERE));
+        self.place = Vec::new();
+        self.classes = Default::default();
+    }
+
     /// Peers known to have the piece, seeds not counted.
     pub(crate) fn count(&self, piece: PieceIndex) -> u16 {
-        self.counts[piece.as_usize()]
+        self.counts.get(piece.as_usize()).copied().unwrap_or(0)
     }
 
     pub(crate) fn is_queued(&self, piece: PieceIndex) -> bool {
-        self.place[piece.as_usize()] < OPEN
+        self.place(piece) < OPEN
     }
 
     /// The slot of the open piece, if it is open.
     pub(crate) fn open_slot(&self, piece: PieceIndex) -> Option<usize> {
-        let place = self.place[piece.as_usize()];
+        let place = self.place(piece);
         (place != NOWHERE && place >= OPEN).then_some((place & !OPEN) as usize)
     }
 
     /// Notes where the open piece is kept.
     pub(crate) fn set_open(&mut self, piece: PieceIndex, slot: usize) {
-        debug_assert_eq!(self.place[piece.as_usize()], NOWHERE);
-        self.place[piece.as_usize()] = OPEN | slot as u32;
+        debug_assert_eq!(self.place(piece), NOWHERE);
+        self.set_place(piece, OPEN | slot as u32);
     }
 
     /// The piece is open no longer.
     pub(crate) fn clear_open(&mut self, piece: PieceIndex) {
         debug_assert!(self.open_slot(piece).is_some());
-        self.place[piece.as_usize()] = NOWHERE;
+        self.set_place(piece, NOWHERE);
     }
 
     /// Number of queued pieces.
@@ -93,6 +119,9 @@ impl RarestFirst {
 
     /// One more peer has the piece. `priority` is the piece's own, for the queued ones.
     pub(crate) fn raise(&mut self, piece: PieceIndex, priority: Priority) {
+        if self.counts.is_empty() {
+            self.counts = vec![0; self.piece_count];
+        }
         let count = self.counts[piece.as_usize()];
         self.counts[piece.as_usize()] = count + 1;
         if self.is_queued(piece) && bucket(count) != bucket(count + 1) {
@@ -102,7 +131,7 @@ impl RarestFirst {
 
     /// One peer less has the piece.
     pub(crate) fn lower(&mut self, piece: PieceIndex, priority: Priority) {
-        let count = self.counts[piece.as_usize()];
+        let count = self.count(piece);
         debug_assert!(count > 0, "{piece:?} is lowered more often than raised");
         self.counts[piece.as_usize()] = count - 1;
         if self.is_queued(piece) && bucket(count) != bucket(count - 1) {
@@ -113,6 +142,7 @@ impl RarestFirst {
     /// Puts a missing piece in line, at a random place among the equally rare.
     pub(crate) fn queue(&mut self, piece: PieceIndex, priority: Priority, rng: &mut fastrand::Rng) {
         debug_assert!(!self.is_queued(piece));
+        self.make_places();
         let bucket = bucket(self.count(piece));
         self.classes[class(priority)].insert(&mut self.place, piece, bucket, rng);
     }

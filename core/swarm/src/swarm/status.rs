@@ -9,7 +9,7 @@ use wire::PeerId;
 /// The swarm in numbers. Rates are bytes per second, smoothed over some seconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Stats {
-    /// Bytes of blocks received and kept, failed pieces included.
+    /// Bytes of requested blocks received, those of failed and dropped pieces included.
     pub downloaded: u64,
     /// Bytes of blocks sent.
     pub uploaded: u64,

@@ -352,11 +352,34 @@ fn a_peer_comes_out_ready_once_until_its_transmit_has_left() {
     swarm.poll_transmit(NOW, key, 32, &mut out);
     swarm.on_message(NOW, key, Message::Request(block(0, 0))).unwrap();
     assert_eq!(swarm.next_ready(), None);
-    swarm.on_sent(NOW, key, u64::from(BLOCK) * 32, u64::from(BLOCK) * 32);
+    let first = out.blocks.len();
+    swarm.on_sent(NOW, key, u64::from(BLOCK) * first as u64, 0);
     assert_eq!(swarm.next_ready(), Some(key));
     assert_eq!(swarm.next_ready(), None);
     out.clear();
     swarm.poll_transmit(NOW, key, 32, &mut out);
-    assert_eq!(out.blocks.len(), 9);
-    assert_eq!(swarm.stats().uploaded, u64::from(BLOCK) * 32);
+    assert_eq!(out.blocks.len(), 2 * first, "a quick peer gets more at a time");
+    assert_eq!(swarm.stats().uploaded, u64::from(BLOCK) * first as u64);
+    let slow = NOW + Duration::from_secs(5);
+    swarm.on_sent(slow, key, 1, 1);
+    out.clear();
+    swarm.poll_transmit(slow, key, 32, &mut out);
+    assert_eq!(out.blocks.len(), first, "a slow one fewer");
+}
+
+#[test]
+fn a_peer_that_never_reads_is_dropped() {
+    let mut swarm = swarm(Settings::default(), true);
+    let key = swarm.add_peer(NOW, peer(1)).unwrap();
+    let mut out = Transmit::default();
+    swarm.next_ready();
+    swarm.poll_transmit(NOW, key, 32, &mut out);
+    for second in 1..=150 {
+        assert_eq!(swarm.poll_action(), None);
+        let now = NOW + Duration::from_secs(second);
+        swarm.on_message(now, key, Message::KeepAlive).unwrap();
+        swarm.tick(now);
+    }
+    let idle = Action::Disconnect { peer: key, reason: Reason::Idle };
+    assert_eq!(swarm.poll_action(), Some(idle));
 }

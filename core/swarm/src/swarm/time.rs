@@ -47,8 +47,10 @@ impl Swarm {
         peer.up.roll(elapsed);
         peer.pipeline.adapt(peer.down.per_second());
         peer.shrink();
-        let silent = now.saturating_sub(peer.last_received) >= self.settings.peer_idle_timeout;
-        if silent || peer.is_deaf() {
+        let patience = self.settings.peer_idle_timeout;
+        let silent = now.saturating_sub(peer.last_received) >= patience;
+        let unread = peer.sending && now.saturating_sub(peer.last_sent) >= patience;
+        if silent || unread || peer.is_deaf() {
             self.doom(key, Reason::Idle);
             return false;
         }

@@ -1,7 +1,11 @@
 //! What goes out: who has something to send, and what.
 
 use super::{Swarm, raw, wanted};
-use crate::{PeerKey, picker::Asker};
+use crate::{
+    PeerKey,
+    limits::{MAX_BURST, QUICK_TRANSMIT, SLOW_TRANSMIT},
+    picker::Asker,
+};
 use metainfo::BlockRange;
 use std::time::Duration;
 use wire::Message;
@@ -52,10 +56,14 @@ impl Swarm {
         debug_assert!(!peer.sending, "the last transmit has not left yet");
         peer.ready = false;
         out.control.append(&mut peer.control);
-        let blocks = peer.uploads.len().min(max_blocks);
+        let blocks = peer.uploads.len().min(max_blocks).min(usize::from(peer.burst));
         out.blocks.extend(peer.uploads.drain(..blocks));
         self.request_more(now, key, &mut out.control);
-        self.peers[key.index()].sending = before != (out.control.len(), out.blocks.len());
+        let peer = &mut self.peers[key.index()];
+        if before != (out.control.len(), out.blocks.len()) {
+            peer.sending = true;
+            peer.last_sent = now;
+        }
     }
 
     /// A transmit of `total` bytes, `payload` of them of blocks, has left. The peer is ready again
@@ -64,9 +72,14 @@ impl Swarm {
         let Some(peer) = self.peers.get_mut(key.index()) else { return };
         peer.up.add(payload);
         self.up.add(payload);
-        peer.last_sent = now;
+        let took = now.saturating_sub(std::mem::replace(&mut peer.last_sent, now));
         if !std::mem::take(&mut peer.sending) {
             return;
+        }
+        if payload > 0 && took <= QUICK_TRANSMIT {
+            peer.burst = (peer.burst * 2).min(MAX_BURST);
+        } else if took >= SLOW_TRANSMIT {
+            peer.burst = (peer.burst / 2).max(1);
         }
         if std::mem::take(&mut peer.ready) || !peer.uploads.is_empty() {
             peer.wake(key, &mut self.ready);

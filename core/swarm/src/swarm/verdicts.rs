@@ -71,7 +71,9 @@ impl Swarm {
             }
         }
         bored.into_iter().for_each(|key| self.update_interest(key));
-        self.wake_starved();
+        if self.starved_for_memory && self.picker.has_memory() {
+            self.wake_starved();
+        }
         self.check_complete();
     }
 
