@@ -1,0 +1,1 @@
+//! Peers made of bare sockets, that do what no client would.
