@@ -8,8 +8,8 @@ import base64
 import json
 import os
 import re
+import socket
 import subprocess
-import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -163,6 +163,8 @@ class Transmission4(Transmission):
 
 class Transmission3(Transmission):
     name, program = "Transmission 3", "transmission-daemon-3"
+    # It takes no more than 1,024 files, sockets included.
+    can = frozenset({"seed", "download", "recheck"})
 
 
 class Ringseed(TransmissionRpc):
@@ -294,6 +296,8 @@ class Rqbit(Client):
             self.path(), "--http-api-listen-addr", f"127.0.0.1:{control_port}", "--disable-dht",
             "--disable-lsd", "--disable-trackers", "--disable-upnp-port-forward", "--ipv4-only",
             "--listen-port", port, "--peer-limit", UNLIMITED,
+            # By default it drops who has been silent for ten seconds.
+            "--peer-read-write-timeout", "300s",
             "server", "start", "--disable-persistence", data,
         ], {"HOME": folder})
         wait_for(lambda: self.alive() and self.call("torrents"), 30, "its HTTP API answers")
@@ -331,9 +335,14 @@ class Floor(Client):
             "--data", os.path.join(data, "data"), "--zero-copy", self.zero_copy,
         ])
 
+        self.port = port
+
     def add(self):
-        # It maps the data before it listens.
-        time.sleep(1)
+        def listens():
+            socket.create_connection(("127.0.0.1", self.port)).close()
+            return True
+
+        wait_for(listens, 60, "it listens")
 
     def complete(self):
         return self.alive()

@@ -33,7 +33,7 @@ def table(row, results):
     lines = ["| " + " | ".join(heads) + " |", "|---" + "|--:" * (len(heads) - 1) + "|"]
     for name, figures in results.items():
         if "failed" in figures:
-            lines.append(f"| {name} | failed: {figures['failed']}" + " |" * (len(heads) - 1))
+            lines.append(f"| {name} | failed: {' '.join(figures['failed'].split())}" + " |" * (len(heads) - 1))
             continue
         cells = [name] + [form.format(figures[key]) for key, _, form in row.figures]
         if ratio:

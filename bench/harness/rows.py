@@ -1,6 +1,7 @@
 """The rows of the comparison: what each client is put through, and what is measured meanwhile."""
 
 import hashlib
+import itertools
 import json
 import os
 import shutil
@@ -13,10 +14,19 @@ from process import Failed, cpu_seconds, wait_for
 GIB = 1 << 30
 
 
+# Below the range of the load's own ports (ip_local_port_range), above what services use.
+PORTS = itertools.count(21_000)
+
+
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A port that nothing uses on any address; never the same one twice."""
+    for port in PORTS:
+        with socket.socket() as probe:
+            try:
+                probe.bind(("0.0.0.0", port))
+                return port
+            except OSError:
+                continue
 
 
 class Row:
@@ -69,9 +79,10 @@ def launch(client, folder, data, add=True):
 def load(setup, *arguments):
     """Runs the load generator on its own core; its figures."""
     command = ["taskset", "-c", str(setup.load_core), setup.load, *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600,
+                          env={**os.environ, "RUST_BACKTRACE": "0"})
     if done.returncode != 0:
-        raise Failed(done.stderr.strip().splitlines()[-1] if done.stderr.strip() else "the load failed")
+        raise Failed(done.stderr.strip().removeprefix("Error: ") or f"the load ended with {done.returncode}")
     return json.loads(done.stdout)
 
 

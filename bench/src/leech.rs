@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 use clap::Args;
 use memmap2::Mmap;
 use mio::{Events, Interest, Poll, Token, net::TcpStream};
@@ -30,6 +30,8 @@ use connection::{Connection, Order, Scratch};
 
 /// How long a client may take to accept a connection.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
+/// How many connections are opened between looks at those that stand.
+const GREET_EVERY: usize = 16;
 /// How often a silent connection says that it is alive.
 const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(60);
 
@@ -79,7 +81,7 @@ struct Report {
     connections: usize,
     /// Of these, as many were unchoked when the measurement began.
     unchoked: usize,
-    /// Closed by the client, from the first connection on.
+    /// Closed or not accepted by the client, from the first connection on.
     closed: usize,
     requests: usize,
     bytes: u64,
@@ -104,7 +106,8 @@ pub struct Totals {
 pub fn run(options: &Leech) -> Result<()> {
     let torrent = Torrent::read(&options.torrent)?;
     let map = data::map(&options.data, &torrent)?;
-    let mut load = Load::connect(options, &torrent, &map)?;
+    let mut load = Load::new(options)?;
+    load.connect(&torrent, &map)?;
     let report = if options.requests == 0 { load.hold() } else { load.pull() }?;
     println!("{}", serde_json::to_string(&report)?);
     Ok(())
@@ -124,38 +127,51 @@ struct Load<'a> {
 }
 
 impl<'a> Load<'a> {
-    fn connect(options: &'a Leech, torrent: &'a Torrent, map: &'a Mmap) -> Result<Load<'a>> {
-        let poll = Poll::new()?;
-        let idle = Watch::start(options.client_pid)?;
-        let mut connections = Vec::with_capacity(options.connections);
-        for number in 0..options.connections {
-            let mut stream = open(options.target, number)
-                .with_context(|| format!("connection {number} to {}", options.target))?;
-            poll.registry().register(
-                &mut stream,
-                Token(number),
-                Interest::READABLE.add(Interest::WRITABLE),
-            )?;
-            let order = if options.random_pieces {
+    fn new(options: &'a Leech) -> Result<Load<'a>> {
+        Ok(Load {
+            options,
+            poll: Poll::new()?,
+            events: Events::with_capacity(4096),
+            connections: Vec::with_capacity(options.connections),
+            scratch: Scratch::new(),
+            totals: Totals { bytes: 0, whole: 0, rejected: 0, latency: Histogram::new() },
+            idle: Watch::start(options.client_pid)?,
+            pulling: false,
+        })
+    }
+
+    /// Opens the connections, greeting on those that stand already: some clients take no more than
+    /// so many that have not said who they are. One that is not accepted counts as closed, and so
+    /// do the rest.
+    fn connect(&mut self, torrent: &'a Torrent, map: &'a Mmap) -> Result<()> {
+        let all = self.options.connections;
+        for number in 0..all {
+            let mut stream = match open(self.options.target, number) {
+                Ok(stream) => stream,
+                Err(error) if number == 0 => {
+                    return Err(error.context(format!("connecting to {}", self.options.target)));
+                }
+                Err(error) => {
+                    eprintln!("only {number} of {all} connections are accepted: {error}");
+                    self.connections.resize_with(all, || None);
+                    return Ok(());
+                }
+            };
+            let interest = Interest::READABLE.add(Interest::WRITABLE);
+            self.poll.registry().register(&mut stream, Token(number), interest)?;
+            let order = if self.options.random_pieces {
                 Order::Random(fastrand::Rng::with_seed(number as u64))
             } else {
                 Order::Ascending
             };
-            let first =
-                number as u64 * u64::from(torrent.piece_count()) / options.connections as u64;
+            let first = number as u64 * u64::from(torrent.piece_count()) / all as u64;
             let connection = Connection::new(stream, torrent, map, number, first as u32, order);
-            connections.push(Some(connection));
+            self.connections.push(Some(connection));
+            if number % GREET_EVERY == GREET_EVERY - 1 {
+                self.turn(Duration::ZERO)?;
+            }
         }
-        Ok(Load {
-            options,
-            poll,
-            events: Events::with_capacity(4096),
-            connections,
-            scratch: Scratch::new(),
-            totals: Totals { bytes: 0, whole: 0, rejected: 0, latency: Histogram::new() },
-            idle,
-            pulling: false,
-        })
+        Ok(())
     }
 
     /// Asks for blocks until the time or the bytes are up.
