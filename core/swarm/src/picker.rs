@@ -364,10 +364,12 @@ impl Picker {
         let start = self.rng.usize(..self.open.capacity().max(1));
         for step in 0..self.open.capacity() {
             let slot = (start + step) % self.open.capacity();
-            let Some(open) = self.open.get_mut(slot) else { continue };
-            if open.phase != Phase::Downloading || open.suspect || !asker.may_have(open.piece) {
+            let Some(open) = self.open.get(slot) else { continue };
+            let may = open.phase == Phase::Downloading && !open.suspect;
+            if !may || !self.is_wanted(open.piece) || !asker.may_have(open.piece) {
                 continue;
             }
+            let open = &mut self.open[slot];
             let first = out.len();
             let candidates = open.doubtful().map(|number| self.geometry.block(open.piece, number));
             out.extend(candidates.filter(|&b| !asker.pipeline.contains(b)).take(enough - first));

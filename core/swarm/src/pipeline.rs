@@ -85,7 +85,7 @@ impl Pipeline {
 
     /// How many more requests to send now.
     pub(crate) fn room(&self, now: Duration) -> usize {
-        if now < self.resume_at || self.queue.len() as u32 >= self.reqq {
+        if now < self.resume_at {
             return 0;
         }
         self.depth().saturating_sub(self.live) as usize
@@ -112,6 +112,12 @@ impl Pipeline {
 
     pub(crate) fn push(&mut self, now: Duration, block: BlockRange) {
         debug_assert!(!self.contains(block), "{block:?} is asked twice of one peer");
+        // What has timed out is no longer waited for when it would crowd out what is asked anew.
+        if self.queue.len() as u32 >= self.reqq
+            && let Some(expired) = self.queue.iter().position(|request| !request.live)
+        {
+            self.queue.remove(expired);
+        }
         self.queue.push_back(Request { block, asked_at: now, live: true });
         self.live += 1;
     }
@@ -309,6 +315,21 @@ mod tests {
         pipeline.answered(timeout + MS, late);
         assert!(!pipeline.is_snubbed());
         assert_eq!(pipeline.live(), 0);
+    }
+
+    #[test]
+    fn a_peer_that_forgot_all_requests_is_asked_again() {
+        let mut pipeline = Pipeline::new(Duration::ZERO);
+        let mut supply = blocks();
+        pipeline.set_reqq(4);
+        while pipeline.room(MS) > 0 {
+            pipeline.push(MS, supply.next().unwrap());
+        }
+        let timeout = Duration::from_secs(60);
+        assert!(pipeline.expire(timeout * 2, timeout, |_| {}));
+        assert_eq!(pipeline.room(timeout * 2), 1);
+        pipeline.push(timeout * 2, supply.next().unwrap());
+        assert_eq!((pipeline.room(timeout * 2), pipeline.queue.len()), (0, 4));
     }
 
     #[test]

@@ -383,3 +383,36 @@ fn a_peer_that_never_reads_is_dropped() {
     let idle = Action::Disconnect { peer: key, reason: Reason::Idle };
     assert_eq!(swarm.poll_action(), Some(idle));
 }
+
+#[test]
+fn a_seed_looks_for_leechers_and_leaves_seeds_alone_for_a_while() {
+    let mut swarm = swarm(Settings::default(), true);
+    let addr = peer(1).addr;
+    swarm.add_candidates(NOW, [addr], Source::Tracker);
+    assert_eq!(swarm.connect_candidate(NOW), Some(addr));
+    let key = swarm.add_peer(NOW, peer(1)).unwrap();
+    swarm.on_message(NOW, key, Message::HaveAll).unwrap();
+    let redundant = Action::Disconnect { peer: key, reason: Reason::Redundant };
+    assert_eq!(swarm.poll_action(), Some(redundant));
+    swarm.remove_peer(NOW, key, Reason::Redundant);
+    assert_eq!(swarm.connect_candidate(NOW + Duration::from_secs(60)), None);
+    assert!(swarm.next_candidate().is_some_and(|due| due > NOW + Duration::from_secs(60)));
+}
+
+#[test]
+fn a_paused_torrent_neither_asks_nor_serves() {
+    let mut swarm = swarm(Settings::default(), false);
+    let key = swarm.add_peer(NOW, peer(1)).unwrap();
+    swarm.on_message(NOW, key, Message::HaveAll).unwrap();
+    swarm.on_message(NOW, key, Message::Interested).unwrap();
+    sent(&mut swarm, NOW, key);
+    swarm.set_downloading(false);
+    swarm.set_uploading(NOW, false);
+    swarm.on_message(NOW, key, Message::Unchoke).unwrap();
+    assert_eq!(sent(&mut swarm, NOW, key).0, ["NotInterested", "Choke"]);
+    swarm.set_downloading(true);
+    swarm.set_uploading(NOW, true);
+    let (messages, _) = sent(&mut swarm, NOW, key);
+    assert_eq!(messages[..2], ["Interested", "Unchoke"]);
+    assert!(requests(&messages) > 0);
+}
