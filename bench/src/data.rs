@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{BufWriter, Write},
+    io::Write,
     path::{Path, PathBuf},
 };
 
@@ -50,9 +50,7 @@ pub fn make(options: &MakeData) -> Result<()> {
         left -= length as u64;
     }
     let torrent = torrent::encode(&options.name, options.size, options.piece_length, &hashes);
-    let mut out = BufWriter::new(File::create(path.with_added_extension("torrent"))?);
-    out.write_all(&torrent)?;
-    out.flush()?;
+    std::fs::write(options.out.join(format!("{}.torrent", options.name)), torrent)?;
     Ok(())
 }
 

@@ -34,10 +34,79 @@ enum Command {
 }
 
 fn main() -> anyhow::Result<()> {
-    match Cli::parse().command {
+    run(Cli::parse())
+}
+
+fn run(cli: Cli) -> anyhow::Result<()> {
+    match cli.command {
         Command::MakeData(options) => data::make(&options),
         Command::Leech(options) => leech::run(&options),
         Command::Seed(options) => seed::run(&options),
         Command::Floor(options) => floor::run(&options),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{net::TcpListener, path::Path, thread, time::Duration};
+
+    use super::*;
+
+    fn command(line: &str) -> anyhow::Result<()> {
+        run(Cli::try_parse_from(line.split_whitespace())?)
+    }
+
+    fn make(folder: &Path, seed: u32) {
+        let out = folder.display();
+        command(&format!(
+            "x make-data --size 3000000 --piece-length 65536 --seed {seed} --out {out}"
+        ))
+        .unwrap();
+    }
+
+    /// A floor that serves `data`, and its address; `None` where io_uring is refused.
+    fn serve(torrent: &Path, data: &Path, zero_copy: &str) -> Option<String> {
+        io_uring::IoUring::new(2).ok()?;
+        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let line = format!(
+            "x floor --listen {address} --torrent {} --data {} --zero-copy {zero_copy}",
+            torrent.display(),
+            data.display()
+        );
+        thread::spawn(move || command(&line));
+        thread::sleep(Duration::from_millis(300));
+        Some(address.to_string())
+    }
+
+    fn leech(address: &str, folder: &Path, more: &str) -> anyhow::Result<()> {
+        let torrent = folder.join("data.torrent");
+        command(&format!(
+            "x leech --target {address} --torrent {} --data {} --connections 7 --bytes 20000000 {more}",
+            torrent.display(),
+            folder.join("data").display()
+        ))
+    }
+
+    #[test]
+    fn leechers_get_from_the_floor_what_the_torrent_holds() {
+        let folder = tempfile::tempdir().unwrap();
+        make(folder.path(), 1);
+        let (torrent, data) = (folder.path().join("data.torrent"), folder.path().join("data"));
+        for zero_copy in ["on", "off"] {
+            let Some(address) = serve(&torrent, &data, zero_copy) else { return };
+            leech(&address, folder.path(), "--check-every 1").unwrap();
+            leech(&address, folder.path(), "--random-pieces --requests 100").unwrap();
+        }
+    }
+
+    #[test]
+    fn a_server_of_wrong_data_is_found_out() {
+        let (right, wrong) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        make(right.path(), 1);
+        make(wrong.path(), 2);
+        let torrent = right.path().join("data.torrent");
+        let Some(address) = serve(&torrent, &wrong.path().join("data"), "on") else { return };
+        let found = leech(&address, right.path(), "").unwrap_err();
+        assert!(found.to_string().contains("wrong data"), "{found}");
     }
 }
