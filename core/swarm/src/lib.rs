@@ -20,6 +20,37 @@
 //!                                                          │     └─ piece_failed → (wanted again, culprits banned)
 //!                                                          └─ more blocks of the piece
 //! ```
+//!
+//! # Example
+//! A leech that is let in by a seed asks for the only block there is:
+//! ```
+//! use metainfo::{Bitfield, Geometry};
+//! use ringseed_swarm::{MemoryBudget, NewPeer, Settings, Source, Swarm, Transmit};
+//! use wire::{Message, PeerId};
+//! use std::time::Duration;
+//!
+//! let geometry = Geometry::new(1000, 16_384).unwrap();
+//! let budget = MemoryBudget::new(1 << 20);
+//! let mut swarm = Swarm::new(geometry, Bitfield::none(1), Settings::default(), budget, 7);
+//! let now = Duration::ZERO;
+//! let seed = swarm.add_peer(now, NewPeer {
+//!     addr: "10.0.0.1:6881".parse()?,
+//!     id: PeerId([1; 20]),
+//!     fast: true,
+//!     extended: false,
+//!     incoming: false,
+//!     source: Source::Tracker,
+//! })?;
+//! swarm.on_message(now, seed, Message::HaveAll)?;
+//! swarm.on_message(now, seed, Message::Unchoke)?;
+//!
+//! assert_eq!(swarm.next_ready(), Some(seed));
+//! let mut out = Transmit::default();
+//! swarm.poll_transmit(now, seed, 32, &mut out);
+//! // have_none, interested, request
+//! assert_eq!(out.control.len(), 5 + 5 + 17);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod budget;
 mod candidates;
