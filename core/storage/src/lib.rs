@@ -6,9 +6,11 @@
 //! - [`ResumeData`] is what is remembered between two runs; [`check_stamps`] tells what of it still
 //!   holds.
 //! - [`Checker`] reads whole torrents and says which pieces are good, with all cores.
+//! - [`create_torrent`] makes a .torrent of a file or folder, with all cores too.
 //! - [`free_space`] and [`remove_data`] are for the control thread, and block.
 
 mod check;
+mod create;
 mod error;
 mod limits;
 mod mapping;
@@ -19,6 +21,7 @@ mod space;
 mod store;
 
 pub use check::{CheckEvent, CheckHandle, CheckOutcome, CheckProgress, CheckRequest, Checker};
+pub use create::{CreateProgress, CreateRequest, CreateTorrentError, create_torrent};
 pub use error::StorageError;
 pub use limits::StoreLimits;
 pub use paths::part_file;

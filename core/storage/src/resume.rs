@@ -16,13 +16,15 @@ impl FileStamp {
     /// There was no such file, or nobody has looked.
     pub const ABSENT: FileStamp = FileStamp { length: 0, modified_ns: i64::MIN };
 
+    pub(crate) fn of(meta: &fs::Metadata) -> FileStamp {
+        let seconds_ns = meta.mtime().saturating_mul(1_000_000_000);
+        FileStamp { length: meta.len(), modified_ns: seconds_ns.saturating_add(meta.mtime_nsec()) }
+    }
+
     /// The file as it is now; [`FileStamp::ABSENT`] if there is none. Blocks.
     pub fn read(path: &Path) -> io::Result<FileStamp> {
         match fs::metadata(path) {
-            Ok(meta) if meta.is_file() => Ok(FileStamp {
-                length: meta.len(),
-                modified_ns: meta.mtime().saturating_mul(1_000_000_000) + meta.mtime_nsec(),
-            }),
+            Ok(meta) if meta.is_file() => Ok(FileStamp::of(&meta)),
             Ok(_) => Ok(FileStamp::ABSENT),
             Err(error) if is_absence(&error) => Ok(FileStamp::ABSENT),
             Err(error) => Err(error),
