@@ -106,8 +106,11 @@ def seed_random(client, folder, setup):
 
 
 def idle(client, folder, setup):
-    return pull(client, folder, setup, "--connections", 3000, "--requests", 0,
-                "--seconds", setup.idle_seconds, "--unchoke-within", 20)
+    figures = pull(client, folder, setup, "--connections", 3000, "--requests", 0,
+                   "--seconds", setup.idle_seconds, "--unchoke-within", 20)
+    if figures["closed"] == figures["connections"]:
+        raise Failed("it dropped every idle connection")
+    return figures
 
 
 def download(client, folder, setup):
