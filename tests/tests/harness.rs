@@ -1,19 +1,52 @@
 //! The harness itself, without Ringseed: each client fetches what another has, through the tracker.
 //! What fails here says nothing about Ringseed.
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
+use ringseed_tests::peer::{Connection, Manner, Seed};
 use ringseed_tests::{
-    Aria2, Client, Driver, Libtorrent, Opentracker, QBittorrent, Release, Scene, Shape, Torrent,
-    Transmission, perform, wait_complete,
+    Aria2, Client, Conditions, Driver, Libtorrent, Opentracker, QBittorrent, Relay, Release, Scene,
+    ScriptedTracker, Shape, Torrent, Transmission, perform, wait_complete,
 };
 use std::net::Ipv4Addr;
 use std::time::Duration;
+use wire::{Item, Message};
 
 const ENOUGH: Duration = Duration::from_secs(60);
 
 #[test]
 fn every_client_fetches_from_the_others() {
     perform("every_client_fetches_from_the_others", Driver::Uring, everyone);
+}
+
+#[test]
+fn scripted_peers_are_peers() {
+    perform("scripted_peers_are_peers", Driver::Uring, scripted);
+}
+
+/// A scripted seed behind a long path, one that corrupts, and a scripted tracker, for libtorrent.
+fn scripted(scene: &Scene) -> Result<()> {
+    let shape = Shape::file("scripted", 6_000_001, 64 << 10).private();
+    let torrent = Torrent::make(&shape, &scene.new_folder("source")?)?;
+    let tracker = ScriptedTracker::start()?;
+    let honest = Seed::start(&torrent, Ipv4Addr::new(127, 0, 0, 2), Manner::Honest)?;
+    let corrupting = Seed::start(&torrent, Ipv4Addr::new(127, 0, 0, 3), Manner::Corrupts)?;
+    let conditions = Conditions { latency: Duration::from_millis(20), rate: Some(3_000_000) };
+    let relay = Relay::start(honest.address(), conditions)?;
+    tracker.set_peers(torrent.info_hash(), &[relay.address(), corrupting.address()]);
+
+    let mut client = Libtorrent::start(&scene.new_folder("client")?, Ipv4Addr::LOCALHOST)?;
+    let folder = scene.new_folder("downloads")?;
+    client.add(&torrent.with_trackers(&[&tracker.url()])?, &folder)?;
+    wait_complete(&mut client, &torrent, ENOUGH)?;
+    torrent.compare(&folder)?;
+    let started = tracker.wait_for_event(torrent.info_hash(), "started", ENOUGH)?;
+    ensure!(started.left == 6_000_001 && started.port == client.peer_address().port());
+    tracker.wait_for_event(torrent.info_hash(), "completed", ENOUGH)?;
+    ensure!(relay.returned() >= 6_000_001, "{} through the relay", relay.returned());
+    ensure!(corrupting.served() > 0, "nothing was asked of the one that corrupts");
+    let mut leech = Connection::open(client.peer_address(), torrent.info_hash())?;
+    leech.send(&[Message::Interested])?;
+    leech.read(ENOUGH, |item| (item == Item::Message(Message::Unchoke)).then_some(()))
 }
 
 fn everyone(scene: &Scene) -> Result<()> {

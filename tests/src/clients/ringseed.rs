@@ -1,7 +1,7 @@
 //! Ringseed: the daemon under test.
 
 use super::{Client, STARTS_WITHIN, State, transmission};
-use crate::{Dialect, Process, Rpc, Scene, free_port, programs, wait_for};
+use crate::{Dialect, Driver, Process, Rpc, Scene, free_port, programs, wait_for};
 use anyhow::{Context, Result};
 use metainfo::InfoHash;
 use serde_json::{Value, json};
@@ -18,9 +18,12 @@ pub struct Options {
     pub download_dir: PathBuf,
     /// Its shards.
     pub cores: u32,
-    driver: &'static str,
-    control: SocketAddr,
-    peer_port: u16,
+    /// What drives its reactors.
+    pub driver: Driver,
+    /// Where its RPC listens.
+    pub control: SocketAddr,
+    /// Where its peers find it, on 127.0.0.1 and ::1.
+    pub peer_port: u16,
 }
 
 /// A running daemon. Its session and ports stay the same when it is started again.
@@ -38,7 +41,7 @@ impl Options {
             config_dir: scene.new_folder("ringseed-config")?,
             download_dir: scene.new_folder("ringseed-downloads")?,
             cores: 1,
-            driver: scene.driver.as_str(),
+            driver: scene.driver,
             control: SocketAddr::from((Ipv4Addr::LOCALHOST, free_port())),
             peer_port: free_port(),
         })
@@ -122,7 +125,7 @@ fn launch(options: &Options) -> Result<Process> {
     command.args(["--rpc-bind", &options.control.to_string()]);
     command.args(["--peer-port", &options.peer_port.to_string()]);
     command.args(["--peer-bind", "127.0.0.1,::1", "--cores", &options.cores.to_string()]);
-    command.args(["--driver", options.driver]).env_remove("RINGSEED_DRIVER");
+    command.args(["--driver", options.driver.as_str()]).env_remove("RINGSEED_DRIVER");
     if std::env::var_os("RUST_LOG").is_none() {
         command.env("RUST_LOG", "info");
     }
