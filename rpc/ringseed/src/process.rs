@@ -1,0 +1,44 @@
+//! What a process that runs an engine needs of the system.
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use std::future::Future;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Lets the process have as many open files as it may: every peer is one.
+pub fn raise_file_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => tracing::debug!(files = ?limit.maximum, "open files allowed"),
+        Err(error) => tracing::warn!(
+            "the limit of open files stays at {:?}: {error}; raise it with ulimit -n or LimitNOFILE=",
+            limit.current
+        ),
+    }
+}
+
+/// Runs a future on this thread's runtime; threads that a hanging disk holds are left behind.
+pub fn block_on<R>(future: impl Future<Output = anyhow::Result<R>>) -> anyhow::Result<R> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let done = runtime.block_on(future);
+    runtime.shutdown_background();
+    done
+}
+
+/// SIGINT and SIGTERM.
+pub struct Signals(tokio::signal::unix::Signal, tokio::signal::unix::Signal);
+
+impl Signals {
+    /// From now on they no longer end the process.
+    pub fn catch() -> anyhow::Result<Signals> {
+        Ok(Signals(signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?))
+    }
+
+    /// Waits for the next one.
+    pub async fn next(&mut self) {
+        tokio::select! {
+            _ = self.0.recv() => {}
+            _ = self.1.recv() => {}
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! Every bound of this crate, with the reason for its number.
+
+use std::time::Duration;
+
+/// Connections at a time. Each costs some tens of KiB; a remote keeps one or a few.
+pub(crate) const CONNECTIONS: usize = 512;
+
+/// A request's head must be in by then: long enough for any link, short enough that half-sent ones
+/// do not pile up.
+pub(crate) const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// A request's body may not pause for longer.
+pub(crate) const BODY_PAUSE: Duration = Duration::from_secs(20);
+
+/// Bytes reserved for a body on its sender's word; more as it arrives.
+pub(crate) const BODY_RESERVE: usize = 1 << 20;
+
+/// Time for answers under way when the server stops.
+pub(crate) const STOP_PATIENCE: Duration = Duration::from_millis(500);
+
+/// How long a session id is handed out. Its predecessor is accepted for as long again, so that a
+/// client which polls does not fail when the id changes.
+pub(crate) const SESSION_ID_LIFE: Duration = Duration::from_secs(3600);
+
+/// A question to the file system that takes longer is answered as unknown where the answer is a
+/// side line: a disk that hangs must not hang every client.
+pub(crate) const DISK_PATIENCE: Duration = Duration::from_millis(15);
+
+/// The same where the answer is all that was asked for.
+pub(crate) const FREE_SPACE_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Shards asked at a time for one answer.
+pub(crate) const DETAILS_AT_ONCE: usize = 32;
+
+/// Seconds for which a change counts as recent.
+pub(crate) const RECENT: u64 = 60;

@@ -1,0 +1,171 @@
+//! The methods, each asking the engine. One row here for each row of [`api::method::TABLE`].
+
+use crate::execute::{Outcome, register};
+use crate::{Options, SaveSettings, session_id::SessionIds};
+use api::{
+    Code, RpcError, Writer,
+    ids::{Selector, Which},
+    params::Params,
+};
+use engine::{
+    Session,
+    status::{Catalog, TorrentId},
+};
+use jsonrpsee::RpcModule;
+use std::{
+    collections::HashSet,
+    path::PathBuf,
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+mod add;
+mod get;
+mod session;
+mod set;
+
+/// What methods work with.
+pub(crate) struct Control {
+    session: Session,
+    config_dir: PathBuf,
+    save_settings: SaveSettings,
+    ids: Arc<SessionIds>,
+}
+
+impl Control {
+    pub(crate) fn new(session: Session, options: Options, ids: Arc<SessionIds>) -> Control {
+        let Options { config_dir, save_settings } = options;
+        Control { session, config_dir, save_settings, ids }
+    }
+
+    /// The torrents that a call is about, in its order.
+    fn selected(&self, params: &Params) -> Vec<TorrentId> {
+        self.session.read(|catalog| resolve(catalog, &params.selector()))
+    }
+}
+
+/// All methods, by their JSON-RPC names.
+pub(crate) fn module(control: Control) -> RpcModule<Control> {
+    let mut module = RpcModule::new(control);
+    let m = &mut module;
+    register(m, "torrent_get", get::torrent_get);
+    register(m, "torrent_add", add::torrent_add);
+    register(m, "torrent_set", set::torrent_set);
+    register(m, "torrent_remove", torrent_remove);
+    register(m, "torrent_start", torrent_start);
+    // Without queues there is nothing to jump.
+    register(m, "torrent_start_now", torrent_start);
+    register(m, "torrent_stop", torrent_stop);
+    register(m, "torrent_verify", torrent_verify);
+    register(m, "torrent_reannounce", torrent_reannounce);
+    register(m, "session_get", session::session_get);
+    register(m, "session_set", session::session_set);
+    register(m, "session_stats", session::session_stats);
+    register(m, "session_close", session_close);
+    register(m, "free_space", session::free_space);
+    module
+}
+
+async fn torrent_start(control: Arc<Control>, params: Params) -> Outcome {
+    control.session.start_torrents(&control.selected(&params));
+    nothing()
+}
+
+async fn torrent_stop(control: Arc<Control>, params: Params) -> Outcome {
+    control.session.stop_torrents(&control.selected(&params));
+    nothing()
+}
+
+async fn torrent_verify(control: Arc<Control>, params: Params) -> Outcome {
+    control.session.verify(&control.selected(&params));
+    nothing()
+}
+
+async fn torrent_reannounce(control: Arc<Control>, params: Params) -> Outcome {
+    control.session.reannounce(&control.selected(&params));
+    nothing()
+}
+
+async fn torrent_remove(control: Arc<Control>, params: Params) -> Outcome {
+    let remove = api::params::TorrentRemove::parse(&params);
+    let ids = control.session.read(|catalog| resolve(catalog, &remove.ids));
+    control.session.remove(&ids, remove.delete_local_data);
+    nothing()
+}
+
+async fn session_close(control: Arc<Control>, _: Params) -> Outcome {
+    control.session.request_shutdown();
+    nothing()
+}
+
+/// The result of a method that gives none.
+fn nothing() -> Outcome {
+    Ok(b"{}".to_vec())
+}
+
+/// An object of one dialect, written in one go.
+fn object(params: &Params, write: impl FnOnce(&mut Writer)) -> Vec<u8> {
+    let mut writer = Writer::new(Vec::new(), params.dialect());
+    writer.begin_object();
+    write(&mut writer);
+    writer.end_object();
+    writer.finish()
+}
+
+/// The ids of the torrents selected, in the selection's order; what matches none is skipped.
+fn resolve(catalog: &Catalog, selector: &Selector) -> Vec<TorrentId> {
+    let recent = || {
+        let since = unix_now().saturating_sub(crate::limits::RECENT);
+        catalog.iter().filter(move |torrent| torrent.changed_at >= since).map(|torrent| torrent.id)
+    };
+    match selector {
+        Selector::All => catalog.iter().map(|torrent| torrent.id).collect(),
+        Selector::RecentlyActive => recent().collect(),
+        Selector::These(list) => {
+            let mut ids = Vec::with_capacity(list.len());
+            for which in list {
+                match *which {
+                    Which::Id(id) => {
+                        ids.extend(catalog.get(TorrentId(id)).map(|torrent| torrent.id))
+                    }
+                    Which::Hash(hash) => ids.extend(
+                        catalog.by_hash(metainfo::InfoHash(hash)).map(|torrent| torrent.id),
+                    ),
+                    Which::RecentlyActive => ids.extend(recent()),
+                }
+            }
+            ids
+        }
+    }
+}
+
+/// The same without repetitions: for calls that change something.
+fn each_once(mut ids: Vec<TorrentId>) -> Vec<TorrentId> {
+    let mut seen = HashSet::new();
+    ids.retain(|id| seen.insert(*id));
+    ids
+}
+
+fn system_error(context: &str, error: &std::io::Error) -> RpcError {
+    RpcError::new(Code::System, format!("{context}: {error}"))
+}
+
+fn unix_now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn every_method_of_the_table_is_registered_and_no_other() {
+        let source = include_str!("methods.rs");
+        let registered: BTreeSet<&str> = source
+            .lines()
+            .filter_map(|line| line.trim().strip_prefix("register(m, \"")?.split('"').next())
+            .collect();
+        let table: BTreeSet<&str> = api::method::TABLE.iter().map(|method| method.name).collect();
+        assert_eq!(registered, table);
+    }
+}

@@ -1,0 +1,99 @@
+//! torrent_add.
+
+use super::{Control, object, set};
+use crate::execute::Outcome;
+use api::{
+    Code, RpcError, objects,
+    params::{FileChanges, FilePriority, Params, Source, TorrentAdd},
+};
+use engine::{AddError, Added, NewTorrent, status::Priority};
+use metainfo::Metainfo;
+use std::{path::Path, sync::Arc};
+use tokio::io::AsyncReadExt;
+
+pub(super) async fn torrent_add(control: Arc<Control>, params: Params) -> Outcome {
+    let add = TorrentAdd::parse(&params)?;
+    let metainfo = metainfo(add.source).await?;
+    let file_priorities = priorities(&metainfo, &add.files)?;
+    let new = NewTorrent {
+        metainfo,
+        paused: add.paused,
+        download_dir: add.download_dir.map(Into::into),
+        labels: add.labels,
+        file_priorities,
+        peer_limit: add.peer_limit,
+        sequential: add.sequential_download,
+        trust_files: false,
+    };
+    let added = control.session.add(new).await.map_err(refusal)?;
+    Ok(answer(&params, added))
+}
+
+async fn metainfo(source: Source) -> Result<Vec<u8>, RpcError> {
+    let unrecognized = |text: String| RpcError::new(Code::UnrecognizedInfo, text);
+    match source {
+        Source::Metainfo(bytes) => Ok(bytes),
+        Source::File(path) => read_file(Path::new(&path))
+            .await
+            .map_err(|error| unrecognized(format!("unrecognized info: {path}: {error}"))),
+        Source::Url(_) => Err(RpcError::new(
+            Code::Http,
+            "adding by URL is not supported yet: fetch the .torrent and add the file",
+        )),
+        Source::Magnet(_) | Source::Hash(_) => Err(unrecognized(
+            "unrecognized info: magnet links are not supported yet: add the .torrent file".into(),
+        )),
+    }
+}
+
+async fn read_file(path: &Path) -> std::io::Result<Vec<u8>> {
+    let most = metainfo::limits::TORRENT_BYTES as u64;
+    let mut bytes = Vec::new();
+    let file = tokio::fs::File::open(path).await?;
+    file.take(most + 1).read_to_end(&mut bytes).await?;
+    if bytes.len() as u64 > most {
+        return Err(std::io::Error::other("too large for a .torrent file"));
+    }
+    Ok(bytes)
+}
+
+/// The priorities that differ from normal, by the numbers of the engine.
+fn priorities(metainfo: &[u8], changes: &FileChanges) -> Result<Vec<(u32, Priority)>, RpcError> {
+    if changes.is_empty() {
+        return Ok(Vec::new());
+    }
+    let parsed = Metainfo::parse(metainfo).map_err(|error| refusal(error.into()))?;
+    let visible = parsed.layout.files().filter(|(_, file)| !file.is_pad());
+    let numbers: Vec<u32> = visible.map(|(index, _)| index.get()).collect();
+    let mut files = vec![(true, FilePriority::Normal); numbers.len()];
+    changes.apply(&mut files, false)?;
+    let priorities =
+        numbers.into_iter().zip(files).map(|(number, file)| (number, set::priority(file)));
+    Ok(priorities.filter(|(_, priority)| *priority != Priority::Normal).collect())
+}
+
+fn refusal(error: AddError) -> RpcError {
+    let text = error.to_string();
+    match error {
+        AddError::Metainfo(_) | AddError::VersionTwoOnly => {
+            RpcError::new(Code::CorruptTorrent, format!("invalid or corrupt torrent file: {text}"))
+        }
+        AddError::NoSuchFile(_) => Code::FileIndex.into(),
+        AddError::RelativeFolder(_) => RpcError::new(Code::PathNotAbsolute, text),
+        AddError::Save(_) => RpcError::new(Code::System, text),
+    }
+}
+
+fn answer(params: &Params, added: Added) -> Vec<u8> {
+    let name = match added.duplicate {
+        true => api::Name { snake: "torrent_duplicate", legacy: "torrent-duplicate" },
+        false => api::Name { snake: "torrent_added", legacy: "torrent-added" },
+    };
+    object(params, |writer| {
+        writer.key(name.in_dialect(params.dialect())).value(&objects::Added {
+            hash_string: added.info_hash.to_string(),
+            id: added.id.0,
+            name: added.name.into(),
+        });
+    })
+}

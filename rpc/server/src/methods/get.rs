@@ -1,0 +1,95 @@
+//! torrent_get.
+
+use super::{Control, resolve, unix_now};
+use crate::{execute::Outcome, limits, view::View};
+use api::{
+    Writer,
+    ids::Selector,
+    params::{Params, TorrentGet},
+    torrent::{TorrentField, TorrentList},
+};
+use engine::{
+    Session,
+    status::{Catalog, Detail, TorrentId},
+};
+use std::{collections::HashMap, sync::Arc};
+use tokio::task::JoinSet;
+
+/// Bytes that a field takes in an answer on the average, with its name.
+const BYTES_PER_FIELD: usize = 24;
+
+pub(super) async fn torrent_get(control: Arc<Control>, params: Params) -> Outcome {
+    let get = TorrentGet::parse(&params)?;
+    let ids = control.session.read(|catalog| resolve(catalog, &get.ids));
+    let asks = |field| get.fields.contains(&field);
+    let details = if asks(TorrentField::peers) || asks(TorrentField::availability) {
+        details(&control.session, &ids).await
+    } else {
+        HashMap::new()
+    };
+    let with_trackers = asks(TorrentField::trackers) || asks(TorrentField::tracker_stats);
+    let with_positions = asks(TorrentField::queue_position);
+    let copies = control.config_dir.join("torrents");
+    let buffer = Vec::with_capacity(256 + ids.len() * get.fields.len() * BYTES_PER_FIELD);
+    let mut writer = Writer::new(buffer, params.dialect());
+    writer.begin_object();
+    let trackers: Vec<_> = match with_trackers {
+        true => ids.iter().map(|&id| control.session.trackers(id)).collect(),
+        false => Vec::new(),
+    };
+    control.session.read(|catalog| {
+        if get.ids == Selector::RecentlyActive {
+            writer.key("removed");
+            write_removed(&mut writer, catalog);
+        }
+        let positions = if with_positions { positions(catalog) } else { HashMap::new() };
+        writer.key("torrents");
+        let mut list = TorrentList::begin(&mut writer, &get);
+        for (at, id) in ids.iter().enumerate() {
+            // One that was removed meanwhile is left out.
+            let Some(torrent) = catalog.get(*id) else { continue };
+            list.push(&View {
+                torrent,
+                position: positions.get(id).copied().unwrap_or(0),
+                detail: details.get(id),
+                copies: &copies,
+                trackers: trackers.get(at).map_or(&[], |trackers| &trackers[..]),
+            });
+        }
+        list.end();
+    });
+    writer.end_object();
+    Ok(writer.finish())
+}
+
+fn write_removed(writer: &mut Writer, catalog: &Catalog) {
+    let removed = catalog.removed_since(unix_now().saturating_sub(limits::RECENT));
+    let removed: Vec<u32> = removed.into_iter().map(|id| id.0).collect();
+    writer.value(&removed);
+}
+
+fn positions(catalog: &Catalog) -> HashMap<TorrentId, usize> {
+    catalog.iter().enumerate().map(|(position, torrent)| (torrent.id, position)).collect()
+}
+
+/// What only shards know, asked of several at a time.
+async fn details(session: &Session, ids: &[TorrentId]) -> HashMap<TorrentId, Detail> {
+    let mut details = HashMap::with_capacity(ids.len());
+    let mut asked = JoinSet::new();
+    let mut ids = ids.iter().copied();
+    loop {
+        while asked.len() < limits::DETAILS_AT_ONCE
+            && let Some(id) = ids.next()
+        {
+            let session = session.clone();
+            asked.spawn(async move { (id, session.detail(id).await) });
+        }
+        match asked.join_next().await {
+            Some(Ok((id, Some(detail)))) => {
+                details.insert(id, detail);
+            }
+            Some(_) => {}
+            None => return details,
+        }
+    }
+}

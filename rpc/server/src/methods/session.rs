@@ -1,0 +1,161 @@
+//! session_get, session_set, session_stats and free_space.
+
+use super::{Control, nothing, system_error};
+use crate::{execute::Outcome, limits};
+use api::{
+    Code, RpcError, ToJson, Writer,
+    objects::{Counters, SessionStats, Space},
+    params::{FreeSpace, Params},
+    session::{SessionField, SessionSet, SessionValues},
+};
+use engine::{
+    settings::Settings,
+    status::{Activity, SessionCounters},
+};
+use std::{io, path::PathBuf, sync::Arc, time::Duration, time::Instant};
+
+pub(super) async fn session_get(control: Arc<Control>, params: Params) -> Outcome {
+    let fields = SessionField::asked(&params);
+    let settings = control.session.settings();
+    let free = match fields.contains(&SessionField::download_dir_free_space) {
+        true => room(settings.download_dir.clone(), limits::DISK_PATIENCE).await.ok(),
+        false => None,
+    };
+    let text = |path: &std::path::Path| path.to_string_lossy().into_owned();
+    let values = SessionValues {
+        cache_size_mib: settings.download_memory_mib,
+        config_dir: text(&control.config_dir),
+        download_dir: text(&settings.download_dir),
+        download_dir_free_space: free.map_or(-1, |room| signed(room.free)),
+        peer_limit_global: settings.peer_limit_global,
+        peer_limit_per_torrent: settings.peer_limit_per_torrent,
+        peer_port: control
+            .session
+            .peer_addr()
+            .first()
+            .map_or(settings.peer_port, |addr| addr.port()),
+        peer_port_random_on_start: settings.peer_port == 0,
+        reqq: settings.reqq,
+        sequential_download: settings.sequential_download,
+        session_id: control.ids.current(Instant::now()),
+        start_added_torrents: settings.start_added_torrents,
+        default_trackers: settings.default_trackers,
+        ..SessionValues::default()
+    };
+    let mut writer = Writer::new(Vec::new(), params.dialect());
+    values.write(&mut writer, &fields);
+    Ok(writer.finish())
+}
+
+pub(super) async fn session_set(control: Arc<Control>, params: Params) -> Outcome {
+    let set = SessionSet::parse(&params)?;
+    if set == SessionSet::default() {
+        return nothing();
+    }
+    let settings = changed(control.session.settings(), set)?;
+    control.session.set_settings(settings.clone()).map_err(RpcError::invalid)?;
+    let saved = tokio::task::spawn_blocking(move || (control.save_settings)(&settings)).await;
+    match saved {
+        Ok(Ok(())) => nothing(),
+        Ok(Err(error)) => Err(RpcError::new(
+            Code::System,
+            format!("the settings hold until the next start, but cannot be saved: {error}"),
+        )),
+        Err(_) => Err(Code::Internal.into()),
+    }
+}
+
+fn changed(mut settings: Settings, set: SessionSet) -> Result<Settings, RpcError> {
+    fn put<T: TryFrom<i64>>(place: &mut T, value: Option<i64>, name: &str) -> Result<(), RpcError> {
+        if let Some(value) = value {
+            *place = T::try_from(value)
+                .map_err(|_| RpcError::invalid(format!("{name} cannot be {value}")))?;
+        }
+        Ok(())
+    }
+    put(&mut settings.peer_limit_global, set.peer_limit_global, "peer_limit_global")?;
+    put(
+        &mut settings.peer_limit_per_torrent,
+        set.peer_limit_per_torrent,
+        "peer_limit_per_torrent",
+    )?;
+    put(&mut settings.peer_port, set.peer_port, "peer_port")?;
+    put(&mut settings.reqq, set.reqq, "reqq")?;
+    if let Some(folder) = set.download_dir {
+        settings.download_dir = folder.into();
+    }
+    if let Some(trackers) = set.default_trackers {
+        settings.default_trackers = trackers;
+    }
+    settings.sequential_download = set.sequential_download.unwrap_or(settings.sequential_download);
+    settings.start_added_torrents =
+        set.start_added_torrents.unwrap_or(settings.start_added_torrents);
+    settings.check().map_err(RpcError::invalid)?;
+    Ok(settings)
+}
+
+pub(super) async fn session_stats(control: Arc<Control>, params: Params) -> Outcome {
+    let (current, cumulative) = control.session.counters();
+    let mut stats = control.session.read(|catalog| {
+        let mut stats = SessionStats { torrent_count: catalog.len() as u64, ..Default::default() };
+        for torrent in catalog.iter() {
+            let active = matches!(torrent.activity, Activity::Downloading | Activity::Seeding);
+            stats.active_torrent_count += u64::from(active);
+            stats.download_speed += torrent.traffic.download_rate;
+            stats.upload_speed += torrent.traffic.upload_rate;
+        }
+        stats
+    });
+    stats.paused_torrent_count = stats.torrent_count - stats.active_torrent_count;
+    stats.current_stats = Counters { session_count: 1, ..counters(current) };
+    stats.cumulative_stats = counters(cumulative);
+    Ok(written(&stats, &params))
+}
+
+fn counters(counters: SessionCounters) -> Counters {
+    Counters {
+        downloaded_bytes: counters.downloaded,
+        files_added: counters.files_added,
+        seconds_active: counters.seconds_active,
+        session_count: counters.sessions,
+        uploaded_bytes: counters.uploaded,
+    }
+}
+
+/// Errors carry the path too: a client shows the folder that it asked about.
+pub(super) async fn free_space(_: Arc<Control>, params: Params) -> Outcome {
+    let FreeSpace { path } = FreeSpace::parse(&params)?;
+    let space = |size_bytes, total_size| {
+        let space = Space { path: path.as_str().into(), size_bytes, total_size };
+        written(&space, &params)
+    };
+    if !path.starts_with('/') {
+        return Err(RpcError::from(Code::PathNotAbsolute).with_result(space(-1, -1)));
+    }
+    match room(path.clone().into(), limits::FREE_SPACE_PATIENCE).await {
+        Ok(room) => Ok(space(signed(room.free), signed(room.total))),
+        Err(error) => Err(system_error(&path, &error).with_result(space(-1, -1))),
+    }
+}
+
+fn written(value: &impl ToJson, params: &Params) -> Vec<u8> {
+    let mut writer = Writer::new(Vec::new(), params.dialect());
+    writer.value(value);
+    writer.finish()
+}
+
+fn signed(bytes: u64) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
+}
+
+/// The room at a path that exists. A file system that hangs costs a waiting thread, not the caller.
+async fn room(path: PathBuf, patience: Duration) -> io::Result<storage::FreeSpace> {
+    let ask = tokio::task::spawn_blocking(move || {
+        path.metadata()?;
+        storage::free_space(&path)
+    });
+    match tokio::time::timeout(patience, ask).await {
+        Ok(answer) => answer.map_err(io::Error::other)?,
+        Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "the file system does not answer")),
+    }
+}

@@ -1,0 +1,462 @@
+//! An engine's torrent as torrent_get tells it.
+
+use crate::mime;
+use api::{
+    Base64, Wanted,
+    objects::{File, FileStat, Peer, PeersFrom, Tracker, TrackerStat, WebSeed},
+    torrent::TorrentView,
+    tracker_list,
+};
+use engine::status::{Activity, Detail, Priority, Torrent, TrackerStatus, Trouble};
+use metainfo::FileIndex;
+use std::{borrow::Cow, fmt::Write, path::Path};
+
+mod peers;
+
+/// A torrent with what is known of it beyond the catalog.
+pub(crate) struct View<'a> {
+    pub(crate) torrent: &'a Torrent,
+    /// Its place among all, from 0.
+    pub(crate) position: usize,
+    /// Its shard's answer, if it was asked.
+    pub(crate) detail: Option<&'a Detail>,
+    /// The folder of the copies of .torrent files.
+    pub(crate) copies: &'a Path,
+    /// Its trackers, if they were asked for.
+    pub(crate) trackers: &'a [TrackerStatus],
+}
+
+/// The files that clients see, in their order: padding is not among them.
+pub(crate) fn visible_files(
+    torrent: &Torrent,
+) -> impl Iterator<Item = (FileIndex, &metainfo::File)> {
+    torrent.meta.layout.files().filter(|(_, file)| !file.is_pad())
+}
+
+fn seconds(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+fn known(count: Option<u32>) -> i64 {
+    count.map_or(-1, i64::from)
+}
+
+fn share(part: u64, whole: u64) -> f64 {
+    if whole == 0 { 1.0 } else { part as f64 / whole as f64 }
+}
+
+impl View<'_> {
+    fn priority(&self, file: FileIndex) -> Priority {
+        self.torrent.file_priorities.get(file.as_usize()).copied().unwrap_or_default()
+    }
+
+    /// Bytes present of each file that clients see.
+    fn progress(&self) -> Vec<u64> {
+        let all = self.torrent.file_progress();
+        visible_files(self.torrent).map(|(index, _)| all[index.as_usize()]).collect()
+    }
+}
+
+/// A skipped file has no other priority: it is normal when it is wanted again.
+fn priority_number(priority: Priority) -> i32 {
+    match priority {
+        Priority::Low => -1,
+        Priority::Skip | Priority::Normal => 0,
+        Priority::High => 1,
+    }
+}
+
+impl TorrentView for View<'_> {
+    fn activity_date(&self) -> u64 {
+        self.torrent.totals.activity_date
+    }
+
+    fn added_date(&self) -> u64 {
+        self.torrent.added_date
+    }
+
+    fn availability(&self) -> Vec<i32> {
+        if let Some(detail) = self.detail.filter(|detail| !detail.availability.is_empty()) {
+            return detail.availability.clone();
+        }
+        let pieces = self.torrent.meta.layout.geometry().pieces();
+        pieces.map(|piece| if self.torrent.have.has(piece) { -1 } else { 0 }).collect()
+    }
+
+    fn bytes_completed(&self) -> Vec<u64> {
+        self.progress()
+    }
+
+    fn comment(&self) -> Cow<'_, str> {
+        self.torrent.meta.description.comment.as_deref().unwrap_or_default().into()
+    }
+
+    fn corrupt_ever(&self) -> u64 {
+        self.torrent.totals.corrupt
+    }
+
+    fn creator(&self) -> Cow<'_, str> {
+        self.torrent.meta.description.created_by.as_deref().unwrap_or_default().into()
+    }
+
+    fn date_created(&self) -> u64 {
+        self.torrent.meta.description.creation_date.unwrap_or(0)
+    }
+
+    fn desired_available(&self) -> u64 {
+        self.torrent.traffic.desired_available
+    }
+
+    fn done_date(&self) -> u64 {
+        self.torrent.totals.done_date
+    }
+
+    fn download_dir(&self) -> Cow<'_, str> {
+        self.torrent.download_dir.to_string_lossy()
+    }
+
+    fn downloaded_ever(&self) -> u64 {
+        self.torrent.totals.downloaded
+    }
+
+    fn edit_date(&self) -> u64 {
+        self.torrent.edit_date
+    }
+
+    fn error(&self) -> i32 {
+        match self.torrent.trouble {
+            None => 0,
+            Some(Trouble::TrackerWarning(_)) => 1,
+            Some(Trouble::TrackerError(_)) => 2,
+            Some(Trouble::Local(_)) => 3,
+        }
+    }
+
+    fn error_string(&self) -> Cow<'_, str> {
+        match &self.torrent.trouble {
+            None => "".into(),
+            Some(
+                Trouble::TrackerWarning(text) | Trouble::TrackerError(text) | Trouble::Local(text),
+            ) => text.into(),
+        }
+    }
+
+    fn eta(&self) -> i64 {
+        match (self.torrent.activity, self.torrent.traffic.download_rate) {
+            (Activity::Downloading, 0) => -2,
+            (Activity::Downloading, rate) => seconds(self.torrent.left.div_ceil(rate)),
+            _ => -1,
+        }
+    }
+
+    fn file_count(&self) -> usize {
+        visible_files(self.torrent).count()
+    }
+
+    fn file_stats(&self) -> Vec<FileStat> {
+        let files = visible_files(self.torrent).zip(self.progress());
+        let stat = |((index, _), bytes_completed)| {
+            let priority = self.priority(index);
+            FileStat {
+                bytes_completed,
+                priority: priority_number(priority),
+                wanted: priority != Priority::Skip,
+            }
+        };
+        files.map(stat).collect()
+    }
+
+    fn files(&self) -> Vec<File<'_>> {
+        let layout = &self.torrent.meta.layout;
+        let files = visible_files(self.torrent).zip(self.progress());
+        let file = |((index, file), bytes_completed): ((FileIndex, &'_ metainfo::File), u64)| {
+            let pieces = layout.pieces_of(index);
+            File {
+                begin_piece: pieces.start,
+                bytes_completed,
+                end_piece: pieces.end,
+                length: file.length(),
+                name: file.path().as_str().to_owned().into(),
+            }
+        };
+        files.map(file).collect()
+    }
+
+    fn hash_string(&self) -> String {
+        self.torrent.info_hash.to_string()
+    }
+
+    fn have_unchecked(&self) -> u64 {
+        self.torrent.traffic.unchecked
+    }
+
+    fn have_valid(&self) -> u64 {
+        self.torrent.have_bytes
+    }
+
+    fn id(&self) -> u32 {
+        self.torrent.id.0
+    }
+
+    fn is_private(&self) -> bool {
+        self.torrent.meta.private
+    }
+
+    fn labels(&self) -> &[String] {
+        &self.torrent.labels
+    }
+
+    fn left_until_done(&self) -> u64 {
+        self.torrent.left
+    }
+
+    fn magnet_link(&self) -> String {
+        let mut link = format!("magnet:?xt=urn:btih:{}", self.torrent.info_hash);
+        let mut add = |key: &str, value: &str| {
+            link.push_str(key);
+            percent_encode(&mut link, value);
+        };
+        add("&dn=", self.torrent.meta.layout.name());
+        self.torrent.trackers.iter().flatten().for_each(|url| add("&tr=", url));
+        self.torrent.meta.web_seeds.iter().for_each(|url| add("&ws=", url));
+        link
+    }
+
+    fn max_connected_peers(&self) -> u32 {
+        self.torrent.peer_limit
+    }
+
+    fn name(&self) -> Cow<'_, str> {
+        self.torrent.meta.layout.name().into()
+    }
+
+    fn peer_limit(&self) -> u32 {
+        self.torrent.peer_limit
+    }
+
+    fn peers(&self) -> Vec<Peer<'_>> {
+        self.detail.map(peers::all).unwrap_or_default()
+    }
+
+    fn peers_connected(&self) -> u32 {
+        self.torrent.traffic.peers
+    }
+
+    fn peers_from(&self) -> PeersFrom {
+        let [tracker, incoming, pex, dht, lpd, cache, manual] = self.torrent.traffic.peers_from;
+        PeersFrom {
+            from_cache: cache,
+            from_dht: dht,
+            from_incoming: incoming,
+            from_lpd: lpd,
+            // There is no word for peers that were named by hand.
+            from_ltep: manual,
+            from_pex: pex,
+            from_tracker: tracker,
+        }
+    }
+
+    fn peers_getting_from_us(&self) -> u32 {
+        self.torrent.traffic.peers_getting
+    }
+
+    fn peers_sending_to_us(&self) -> u32 {
+        self.torrent.traffic.peers_sending
+    }
+
+    fn percent_complete(&self) -> f64 {
+        share(self.torrent.have_bytes, self.total_size())
+    }
+
+    fn percent_done(&self) -> f64 {
+        share(self.torrent.have_bytes, self.torrent.size_when_done())
+    }
+
+    fn piece_count(&self) -> u32 {
+        self.torrent.meta.layout.geometry().piece_count()
+    }
+
+    fn piece_size(&self) -> u32 {
+        self.torrent.meta.layout.geometry().piece_length()
+    }
+
+    fn pieces(&self) -> Base64<'_> {
+        Base64(self.torrent.have.as_bytes().into())
+    }
+
+    fn primary_mime_type(&self) -> Cow<'_, str> {
+        let files = visible_files(self.torrent);
+        mime::of_most(files.map(|(_, file)| (file.path().file_name(), file.length()))).into()
+    }
+
+    fn priorities(&self) -> Vec<i32> {
+        let files = visible_files(self.torrent);
+        files.map(|(index, _)| priority_number(self.priority(index))).collect()
+    }
+
+    fn queue_position(&self) -> usize {
+        self.position
+    }
+
+    fn rate_download(&self) -> u64 {
+        self.torrent.traffic.download_rate
+    }
+
+    fn rate_upload(&self) -> u64 {
+        self.torrent.traffic.upload_rate
+    }
+
+    fn recheck_progress(&self) -> f64 {
+        self.torrent.verify_progress
+    }
+
+    fn seconds_downloading(&self) -> u64 {
+        self.torrent.totals.seconds_downloading
+    }
+
+    fn seconds_seeding(&self) -> u64 {
+        self.torrent.totals.seconds_seeding
+    }
+
+    fn sequential_download(&self) -> bool {
+        self.torrent.sequential
+    }
+
+    fn size_when_done(&self) -> u64 {
+        self.torrent.size_when_done()
+    }
+
+    fn source(&self) -> Cow<'_, str> {
+        self.torrent.meta.description.source.as_deref().unwrap_or_default().into()
+    }
+
+    fn start_date(&self) -> u64 {
+        self.torrent.start_date
+    }
+
+    fn status(&self) -> i32 {
+        match self.torrent.activity {
+            Activity::Stopped => 0,
+            Activity::QueuedToVerify => 1,
+            Activity::Verifying => 2,
+            Activity::Downloading => 4,
+            Activity::Seeding => 6,
+        }
+    }
+
+    fn torrent_file(&self) -> Cow<'_, str> {
+        let path = self.copies.join(format!("{}.torrent", self.torrent.info_hash));
+        path.to_string_lossy().into_owned().into()
+    }
+
+    fn total_size(&self) -> u64 {
+        self.torrent.meta.layout.geometry().total_length()
+    }
+
+    fn tracker_list(&self) -> String {
+        tracker_list::write(&self.torrent.trackers)
+    }
+
+    fn tracker_stats(&self) -> Vec<TrackerStat<'_>> {
+        self.trackers.iter().map(tracker_stat).collect()
+    }
+
+    fn trackers(&self) -> Vec<Tracker<'_>> {
+        let tracker = |status: &'_ TrackerStatus| Tracker {
+            announce: status.announce.to_string().into(),
+            id: status.id,
+            scrape: status.scrape.to_string().into(),
+            sitename: status.sitename.to_string().into(),
+            tier: status.tier,
+        };
+        self.trackers.iter().map(tracker).collect()
+    }
+
+    fn upload_ratio(&self) -> f64 {
+        match (self.torrent.totals.uploaded, self.torrent.size_when_done()) {
+            (0, 0) => -1.0,
+            (_, 0) => -2.0,
+            (uploaded, size) => uploaded as f64 / size as f64,
+        }
+    }
+
+    fn uploaded_ever(&self) -> u64 {
+        self.torrent.totals.uploaded
+    }
+
+    fn wanted(&self) -> Wanted {
+        let files = visible_files(self.torrent);
+        Wanted(files.map(|(index, _)| self.priority(index) != Priority::Skip).collect())
+    }
+
+    fn webseeds(&self) -> &[String] {
+        &self.torrent.meta.web_seeds
+    }
+
+    fn webseeds_ex(&self) -> Vec<WebSeed<'_>> {
+        let web_seed = |url: &'_ String| WebSeed {
+            download_bytes_per_second: 0,
+            is_downloading: false,
+            url: url.clone().into(),
+        };
+        self.torrent.meta.web_seeds.iter().map(web_seed).collect()
+    }
+}
+
+fn tracker_stat(status: &TrackerStatus) -> TrackerStat<'_> {
+    let (announce, scrape) = (&status.last_announce, &status.last_scrape);
+    TrackerStat {
+        announce: (&*status.announce).into(),
+        announce_state: announce.state as i32,
+        download_count: known(status.counts.downloads),
+        downloader_count: known(status.counts.downloaders),
+        has_announced: announce.happened,
+        has_scraped: scrape.happened,
+        host: (&*status.host).into(),
+        id: status.id,
+        is_backup: status.is_backup,
+        last_announce_peer_count: status.last_announce_peer_count,
+        last_announce_result: (&*announce.result).into(),
+        last_announce_start_time: announce.start_time,
+        last_announce_succeeded: announce.succeeded,
+        last_announce_time: announce.time,
+        last_announce_timed_out: announce.timed_out,
+        last_scrape_result: (&*scrape.result).into(),
+        last_scrape_start_time: scrape.start_time,
+        last_scrape_succeeded: scrape.succeeded,
+        last_scrape_time: scrape.time,
+        last_scrape_timed_out: scrape.timed_out,
+        leecher_count: known(status.counts.leechers),
+        next_announce_time: announce.next_time,
+        next_scrape_time: scrape.next_time,
+        scrape: (&*status.scrape).into(),
+        scrape_state: scrape.state as i32,
+        seeder_count: known(status.counts.seeders),
+        sitename: (&*status.sitename).into(),
+        tier: status.tier,
+    }
+}
+
+fn percent_encode(text: &mut String, value: &str) {
+    for byte in value.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                text.push(char::from(byte));
+            }
+            _ => {
+                // Writing to memory cannot fail.
+                let _ = write!(text, "%{byte:02X}");
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn links_survive_being_put_into_links() {
+        let mut text = String::new();
+        super::percent_encode(&mut text, "udp://a b/é&x=1");
+        assert_eq!(text, "udp%3A%2F%2Fa%20b%2F%C3%A9%26x%3D1");
+    }
+}
