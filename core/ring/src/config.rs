@@ -1,6 +1,6 @@
 //! How a ring is set up.
 
-use crate::limits;
+use crate::{Waker, limits};
 use std::str::FromStr;
 
 /// Which driver to use.
@@ -55,6 +55,8 @@ pub struct RingConfig {
     pub pooled_bytes: usize,
     /// Threads for file operations of the mio driver.
     pub file_threads: usize,
+    /// The waker to listen to, so that handles to it survive the ring; `None` makes a new one.
+    pub waker: Option<Waker>,
 }
 
 impl Default for RingConfig {
@@ -67,6 +69,7 @@ impl Default for RingConfig {
             zero_copy: true,
             pooled_bytes: limits::POOLED_BYTES,
             file_threads: limits::FILE_THREADS,
+            waker: None,
         }
     }
 }

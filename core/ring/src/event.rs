@@ -16,6 +16,16 @@ pub struct ConnId {
 }
 
 impl ConnId {
+    /// As one number, for use in the caller's own tokens.
+    pub fn to_bits(self) -> u64 {
+        u64::from(self.generation) << 32 | u64::from(self.slot)
+    }
+
+    /// The id of which [`Self::to_bits`] gave the number.
+    pub fn from_bits(bits: u64) -> ConnId {
+        ConnId { slot: bits as u32, generation: (bits >> 32) as u32 }
+    }
+
     /// The slot, for tables beside the ring's own: small, dense, reused after a close.
     pub fn slot(self) -> usize {
         self.slot as usize

@@ -39,7 +39,7 @@ pub use driver::DriverKind;
 pub use event::{ConnId, Event, FileDone, ListenerId, Token};
 pub use file::{File, FileOp, FileStat, OpenOptions};
 pub use probe::DriverError;
-pub use send::{PinnedBytes, SendBatch};
+pub use send::{Mark, PinnedBytes, SendBatch};
 pub use waker::Waker;
 
 use driver::Driver;

@@ -29,6 +29,15 @@ struct Part {
     range: Range<usize>,
 }
 
+/// A place in a [`SendBatch`] to go back to.
+#[derive(Clone, Copy, Debug)]
+pub struct Mark {
+    own: usize,
+    parts: usize,
+    last_end: usize,
+    length: u64,
+}
+
 /// Bytes to send in order: small ones copied in, large ones by reference.
 #[derive(Default)]
 pub struct SendBatch {
@@ -78,6 +87,26 @@ impl SendBatch {
             self.length += range.len() as u64;
             self.parts.push(Part { source, range });
         }
+    }
+
+    /// Where the batch ends now, for [`Self::rewind`].
+    pub fn mark(&self) -> Mark {
+        Mark {
+            own: self.own.len(),
+            parts: self.parts.len(),
+            last_end: self.parts.last().map_or(0, |part| part.range.end),
+            length: self.length,
+        }
+    }
+
+    /// Takes back everything that was pushed since the mark.
+    pub fn rewind(&mut self, mark: Mark) {
+        self.own.truncate(mark.own);
+        self.parts.truncate(mark.parts);
+        if let Some(last) = self.parts.last_mut() {
+            last.range.end = mark.last_end;
+        }
+        self.length = mark.length;
     }
 
     /// Bytes in all.
@@ -143,5 +172,26 @@ pub(crate) fn advance(parts: &mut [libc::iovec], mut first: usize, mut count: us
 impl fmt::Debug for SendBatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "SendBatch({} bytes in {} parts)", self.length, self.parts.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::BufPool;
+
+    #[test]
+    fn a_rewound_batch_is_as_it_was() {
+        let mut batch = SendBatch::default();
+        batch.push_bytes(b"abc");
+        let mark = batch.mark();
+        batch.push_bytes(b"defg");
+        batch.push_buf(Rc::new(BufPool::new(0).get(10)), 2..7);
+        assert_eq!((batch.len(), batch.parts()), (12, 2));
+        batch.rewind(mark);
+        assert_eq!((batch.len(), batch.parts(), batch.own.as_slice()), (3, 1, &b"abc"[..]));
+        batch.push_bytes(b"x");
+        batch.resolve();
+        assert_eq!(batch.iovecs[0].iov_len, 4);
     }
 }

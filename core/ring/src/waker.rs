@@ -12,17 +12,19 @@ use std::{
 
 /// Ends the [`crate::Ring::wait`] of the ring it came from, from any thread. Many wakes before the
 /// next wait cost one system call and give one [`crate::Event::Woken`].
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Waker(Arc<Inner>);
 
+#[derive(Debug)]
 struct Inner {
     eventfd: File,
     pending: AtomicBool,
 }
 
 impl Waker {
+    /// A waker of no ring yet; see [`crate::RingConfig::waker`].
     #[allow(unsafe_code)]
-    pub(crate) fn new() -> io::Result<Waker> {
+    pub fn new() -> io::Result<Waker> {
         // SAFETY: eventfd(2) takes no pointers.
         let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
         if fd < 0 {

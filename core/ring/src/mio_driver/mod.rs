@@ -69,7 +69,7 @@ struct Sending {
 impl MioDriver {
     pub(crate) fn new(config: &RingConfig) -> io::Result<MioDriver> {
         let poll = Poll::new()?;
-        let waker = Waker::new()?;
+        let waker = config.waker.clone().map_or_else(Waker::new, Ok)?;
         poll.registry().register(&mut SourceFd(&waker.fd()), WAKER, Interest::READABLE)?;
         Ok(MioDriver {
             poll,

@@ -114,7 +114,7 @@ impl UringDriver {
             conns: Conns::default(),
             sends: Sends::new(zero_copy),
             files: Slab::new(),
-            waker: Waker::new()?,
+            waker: config.waker.clone().map_or_else(Waker::new, Ok)?,
             starved: Vec::new(),
             completed: Vec::new(),
             early: Vec::new(),

@@ -1,0 +1,57 @@
+//! Every bound of this crate, with the reason for its number.
+
+use std::time::Duration;
+
+/// Blocks of one `sendmsg`: 512 KiB, where the cost of the call no longer shows
+/// (docs/architecture.md, seeding path).
+pub(crate) const BLOCKS_PER_SEND: usize = 32;
+
+/// A peer whose socket takes nothing for this long is dropped: it holds a batch and learns nothing.
+pub(crate) const SEND_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// An incoming or outgoing handshake must be through by then.
+pub(crate) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// A connection that does not come about by then is given up; many are half-dead addresses.
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Incoming connections of one shard that have not said which torrent they want. Beyond it new
+/// ones are closed: they cost little, but a flood must not take every descriptor.
+pub(crate) const GREETING_PEERS: usize = 2048;
+
+/// Hashing waits this long for more pieces to fill the lanes.
+pub(crate) const HASH_PATIENCE: Duration = Duration::from_millis(3);
+
+/// Blocks received and not yet hashed at which hashing no longer waits: they would leave the cache.
+pub(crate) const HASH_BACKLOG: u32 = 128;
+
+/// Commands in line for one shard. A full line makes the control side wait, never the shard.
+pub(crate) const COMMANDS: usize = 8192;
+
+/// Reports in line for the control side. A full line makes the shard keep them until the next tick.
+pub(crate) const REPORTS: usize = 8192;
+
+/// How often a shard looks at its clocks and publishes figures.
+pub(crate) const TICK: Duration = Duration::from_secs(1);
+
+/// Outgoing connections that one torrent starts in one tick, so that one torrent with thousands of
+/// addresses leaves room for others.
+pub(crate) const CONNECTS_PER_TICK: usize = 16;
+
+/// A stopping shard waits this long for its last writes and syncs.
+pub(crate) const STOP_PATIENCE: Duration = Duration::from_millis(1500);
+
+/// The control side waits this long for the answer to a question about one torrent.
+pub(crate) const DETAIL_PATIENCE: Duration = Duration::from_millis(500);
+
+/// Removed torrents are named for this long, as Transmission's clients expect.
+pub(crate) const REMOVED_FOR: u64 = 70;
+
+/// A torrent that a local error stopped is tried again after this long.
+pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(30);
+
+/// Figures of running torrents are written to the database this often.
+pub(crate) const SAVE_INTERVAL: Duration = Duration::from_secs(30);
+
+/// Addresses that are kept for a torrent that does not run yet.
+pub(crate) const WAITING_PEERS: usize = 200;

@@ -1,0 +1,343 @@
+//! The session database: one SQLite file in WAL mode, written by a thread of its own, so that a
+//! stalled disk stalls nothing else. What waits is written in one transaction.
+
+use crate::status::{SessionCounters, Totals};
+use crossbeam_channel::{Receiver, Sender, unbounded};
+use metainfo::InfoHash;
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
+use std::{
+    ffi::OsString,
+    os::unix::ffi::{OsStrExt, OsStringExt},
+    path::{Path, PathBuf},
+    thread::JoinHandle,
+};
+use tokio::sync::oneshot;
+
+/// Why the database cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DatabaseError {
+    /// What SQLite says.
+    #[error("the session database: {0}")]
+    Sqlite(#[from] rusqlite::Error),
+    /// It was written by a newer version.
+    #[error(
+        "the session database has version {0}, newer than this program knows; upgrade Ringseed"
+    )]
+    TooNew(i64),
+    /// The thread is gone.
+    #[error("the session database is closed")]
+    Closed,
+}
+
+/// A torrent as the database has it.
+#[derive(Clone, Debug)]
+pub(crate) struct StoredTorrent {
+    pub(crate) info_hash: InfoHash,
+    pub(crate) metainfo: Vec<u8>,
+    pub(crate) download_dir: PathBuf,
+    pub(crate) running: bool,
+    pub(crate) added_date: u64,
+    pub(crate) options: StoredOptions,
+    pub(crate) totals: Totals,
+    pub(crate) resume: Option<Vec<u8>>,
+}
+
+/// What a person can edit of a torrent; kept as JSON, so that new options need no new columns.
+#[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
+pub(crate) struct StoredOptions {
+    pub(crate) labels: Vec<String>,
+    /// -2 skip, -1 low, 0 normal, 1 high for each file; empty if all are normal.
+    pub(crate) priorities: Vec<i8>,
+    /// Edited trackers; those of the .torrent if `None`.
+    pub(crate) trackers: Option<Vec<Vec<String>>>,
+    pub(crate) sequential: bool,
+    pub(crate) peer_limit: Option<u32>,
+}
+
+const SCHEMA_VERSION: i64 = 1;
+
+const SCHEMA: &str = "
+    CREATE TABLE torrents (
+        number INTEGER PRIMARY KEY AUTOINCREMENT,
+        info_hash BLOB NOT NULL UNIQUE,
+        metainfo BLOB NOT NULL,
+        download_dir BLOB NOT NULL,
+        running INTEGER NOT NULL,
+        added_date INTEGER NOT NULL,
+        options TEXT NOT NULL
+    );
+    CREATE TABLE totals (
+        info_hash BLOB PRIMARY KEY REFERENCES torrents(info_hash) ON DELETE CASCADE,
+        downloaded INTEGER NOT NULL,
+        uploaded INTEGER NOT NULL,
+        corrupt INTEGER NOT NULL,
+        seconds_downloading INTEGER NOT NULL,
+        seconds_seeding INTEGER NOT NULL,
+        activity_date INTEGER NOT NULL,
+        done_date INTEGER NOT NULL
+    ) WITHOUT ROWID;
+    CREATE TABLE resume (
+        info_hash BLOB PRIMARY KEY REFERENCES torrents(info_hash) ON DELETE CASCADE,
+        data BLOB NOT NULL
+    );
+    CREATE TABLE session (
+        name TEXT PRIMARY KEY,
+        value TEXT NOT NULL
+    ) WITHOUT ROWID;
+";
+
+/// Something to write.
+pub(crate) enum Write {
+    Torrent(Box<StoredTorrent>),
+    Remove(InfoHash),
+    Running(InfoHash, bool),
+    Options(InfoHash, StoredOptions),
+    Totals(InfoHash, Totals),
+    /// `None` forgets it: the torrent must be checked.
+    Resume(InfoHash, Option<Vec<u8>>),
+    Counters(SessionCounters),
+}
+
+struct Order {
+    write: Write,
+    done: Option<oneshot::Sender<Result<(), String>>>,
+}
+
+/// The open database.
+pub(crate) struct Database {
+    orders: Option<Sender<Order>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What the database held when it was opened.
+pub(crate) struct Stored {
+    pub(crate) torrents: Vec<StoredTorrent>,
+    pub(crate) counters: SessionCounters,
+}
+
+impl Database {
+    /// Opens or makes the file and reads everything. Blocks.
+    pub(crate) fn open(path: &Path) -> Result<(Database, Stored), DatabaseError> {
+        let mut connection = Connection::open(path)?;
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        connection.pragma_update(None, "foreign_keys", "ON")?;
+        let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        match version {
+            0 => {
+                let transaction = connection.transaction()?;
+                transaction.execute_batch(SCHEMA)?;
+                transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+                transaction.commit()?;
+            }
+            SCHEMA_VERSION => {}
+            newer => return Err(DatabaseError::TooNew(newer)),
+        }
+        let stored =
+            Stored { torrents: read_torrents(&connection)?, counters: read_counters(&connection)? };
+        let (orders, queue) = unbounded();
+        let thread = std::thread::Builder::new()
+            .name("database".into())
+            .spawn(move || write_all(connection, &queue))
+            .map_err(|_| DatabaseError::Closed)?;
+        Ok((Database { orders: Some(orders), thread: Some(thread) }, stored))
+    }
+
+    /// Writes soon.
+    pub(crate) fn write(&self, write: Write) {
+        self.send(Order { write, done: None });
+    }
+
+    /// Writes; the answer comes when it is on the disk.
+    pub(crate) fn write_durably(&self, write: Write) -> oneshot::Receiver<Result<(), String>> {
+        let (done, answer) = oneshot::channel();
+        self.send(Order { write, done: Some(done) });
+        answer
+    }
+
+    fn send(&self, order: Order) {
+        if let Some(orders) = &self.orders
+            && orders.send(order).is_err()
+        {
+            tracing::error!("the session database's thread is gone: nothing is saved any more");
+        }
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        self.orders = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn write_all(mut connection: Connection, queue: &Receiver<Order>) {
+    while let Ok(first) = queue.recv() {
+        let orders: Vec<Order> = std::iter::once(first).chain(queue.try_iter()).collect();
+        let result = write_batch(&mut connection, &orders).map_err(|error| error.to_string());
+        if let Err(error) = &result {
+            tracing::error!(%error, "cannot save the session");
+        }
+        for done in orders.into_iter().filter_map(|order| order.done) {
+            let _ = done.send(result.clone());
+        }
+    }
+}
+
+fn write_batch(connection: &mut Connection, orders: &[Order]) -> rusqlite::Result<()> {
+    let transaction = connection.transaction()?;
+    for order in orders {
+        order.write.apply(&transaction)?;
+    }
+    transaction.commit()
+}
+
+impl Write {
+    fn apply(&self, to: &Transaction<'_>) -> rusqlite::Result<()> {
+        match self {
+            Write::Torrent(torrent) => {
+                to.prepare_cached(
+                    "INSERT OR REPLACE INTO torrents
+                     (info_hash, metainfo, download_dir, running, added_date, options)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                )?
+                .execute(params![
+                    torrent.info_hash.0,
+                    torrent.metainfo,
+                    path_bytes(&torrent.download_dir),
+                    torrent.running,
+                    torrent.added_date as i64,
+                    options_text(&torrent.options),
+                ])?;
+                Write::Totals(torrent.info_hash, torrent.totals).apply(to)?;
+                Write::Resume(torrent.info_hash, torrent.resume.clone()).apply(to)
+            }
+            Write::Remove(hash) => to
+                .prepare_cached("DELETE FROM torrents WHERE info_hash = ?1")?
+                .execute([hash.0])
+                .map(drop),
+            Write::Running(hash, running) => to
+                .prepare_cached("UPDATE torrents SET running = ?2 WHERE info_hash = ?1")?
+                .execute(params![hash.0, running])
+                .map(drop),
+            Write::Options(hash, options) => to
+                .prepare_cached("UPDATE torrents SET options = ?2 WHERE info_hash = ?1")?
+                .execute(params![hash.0, options_text(options)])
+                .map(drop),
+            Write::Totals(hash, totals) => {
+                // A torrent that was removed meanwhile has no totals any more.
+                to.prepare_cached(
+                    "INSERT OR REPLACE INTO totals
+                     SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8
+                     WHERE EXISTS (SELECT 1 FROM torrents WHERE info_hash = ?1)",
+                )?
+                .execute(params![
+                    hash.0,
+                    totals.downloaded as i64,
+                    totals.uploaded as i64,
+                    totals.corrupt as i64,
+                    totals.seconds_downloading as i64,
+                    totals.seconds_seeding as i64,
+                    totals.activity_date as i64,
+                    totals.done_date as i64,
+                ])
+                .map(drop)
+            }
+            Write::Resume(hash, Some(data)) => to
+                .prepare_cached(
+                    "INSERT OR REPLACE INTO resume SELECT ?1, ?2
+                     WHERE EXISTS (SELECT 1 FROM torrents WHERE info_hash = ?1)",
+                )?
+                .execute(params![hash.0, data])
+                .map(drop),
+            Write::Resume(hash, None) => to
+                .prepare_cached("DELETE FROM resume WHERE info_hash = ?1")?
+                .execute([hash.0])
+                .map(drop),
+            Write::Counters(counters) => {
+                let fields = [
+                    counters.downloaded,
+                    counters.uploaded,
+                    counters.files_added,
+                    counters.sessions,
+                    counters.seconds_active,
+                ];
+                let text = fields.map(|field| field.to_string()).join(" ");
+                to.prepare_cached("INSERT OR REPLACE INTO session VALUES ('counters', ?1)")?
+                    .execute([text])
+                    .map(drop)
+            }
+        }
+    }
+}
+
+fn options_text(options: &StoredOptions) -> String {
+    serde_json::to_string(options).unwrap_or_else(|_| "{}".into())
+}
+
+fn path_bytes(path: &Path) -> &[u8] {
+    path.as_os_str().as_bytes()
+}
+
+fn read_torrents(connection: &Connection) -> rusqlite::Result<Vec<StoredTorrent>> {
+    let mut query = connection.prepare(
+        "SELECT t.info_hash, t.metainfo, t.download_dir, t.running, t.added_date, t.options,
+                s.downloaded, s.uploaded, s.corrupt, s.seconds_downloading, s.seconds_seeding,
+                s.activity_date, s.done_date, r.data
+         FROM torrents t
+         LEFT JOIN totals s ON s.info_hash = t.info_hash
+         LEFT JOIN resume r ON r.info_hash = t.info_hash
+         ORDER BY t.number",
+    )?;
+    let rows = query.query_map([], read_torrent)?;
+    rows.collect()
+}
+
+fn read_torrent(row: &Row<'_>) -> rusqlite::Result<StoredTorrent> {
+    let number = |column: usize| -> rusqlite::Result<u64> {
+        Ok(row.get::<_, Option<i64>>(column)?.unwrap_or(0).max(0) as u64)
+    };
+    let folder: Vec<u8> = row.get(2)?;
+    let options: String = row.get(5)?;
+    Ok(StoredTorrent {
+        info_hash: InfoHash(row.get(0)?),
+        metainfo: row.get(1)?,
+        download_dir: OsString::from_vec(folder).into(),
+        running: row.get(3)?,
+        added_date: number(4)?,
+        options: serde_json::from_str(&options).unwrap_or_default(),
+        totals: Totals {
+            downloaded: number(6)?,
+            uploaded: number(7)?,
+            corrupt: number(8)?,
+            seconds_downloading: number(9)?,
+            seconds_seeding: number(10)?,
+            activity_date: number(11)?,
+            done_date: number(12)?,
+        },
+        resume: row.get(13)?,
+    })
+}
+
+fn read_counters(connection: &Connection) -> rusqlite::Result<SessionCounters> {
+    let text: Option<String> = connection
+        .query_row("SELECT value FROM session WHERE name = 'counters'", [], |row| row.get(0))
+        .optional()?;
+    let mut fields = text
+        .unwrap_or_default()
+        .split(' ')
+        .map(|field| field.parse().unwrap_or(0))
+        .collect::<Vec<u64>>()
+        .into_iter();
+    let mut next = || fields.next().unwrap_or(0);
+    Ok(SessionCounters {
+        downloaded: next(),
+        uploaded: next(),
+        files_added: next(),
+        sessions: next(),
+        seconds_active: next(),
+    })
+}

@@ -1,0 +1,472 @@
+//! The session: all torrents of the process, what is wanted of them, and what is known of them.
+//!
+//! It lives on the control thread's tokio runtime. Everything that a caller asks for is answered
+//! from memory or put in line; nothing waits for a shard or a disk while holding the session's lock.
+
+mod catalog;
+mod control;
+mod database;
+mod looker;
+
+use crate::{
+    limits,
+    settings::Settings,
+    shard::{Command, ShardHandle},
+    status::{Catalog, Detail, Meta, Priority, SessionCounters, TorrentId, TrackerStatus},
+    supervisor::{Shards, ShardsError, shard_settings},
+};
+use control::{Control, Note};
+use database::{Database, DatabaseError, StoredOptions, StoredTorrent, Write};
+use discovery::{Announcer, AnnouncerHandle, TorrentKey};
+use looker::Lookers;
+use metainfo::{Bitfield, InfoHash, Metainfo, MetainfoError};
+use ring::DriverKind;
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+use storage::{Checker, FileStamp, ResumeData, part_file};
+use tokio::sync::{Notify, mpsc, oneshot};
+
+/// How to start a session.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Folder of the database and of copies of the .torrent files; made if it is missing.
+    pub config_dir: PathBuf,
+    /// The settings to begin with.
+    pub settings: Settings,
+}
+
+/// Why a session cannot start.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum StartError {
+    #[error("{0}")]
+    Settings(String),
+    #[error("{}: {error}", path.display())]
+    ConfigDir { path: PathBuf, error: io::Error },
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+    #[error(transparent)]
+    Shards(#[from] ShardsError),
+    #[error("cannot set up announcing: {0}")]
+    Announcer(io::Error),
+    #[error("cannot start a thread: {0}")]
+    Thread(io::Error),
+}
+
+/// A torrent to add.
+#[derive(Clone, Debug, Default)]
+pub struct NewTorrent {
+    /// The bytes of the .torrent.
+    pub metainfo: Vec<u8>,
+    /// Whether it stays stopped; `None` does as the settings say.
+    pub paused: Option<bool>,
+    /// Where its data goes; `None` does as the settings say.
+    pub download_dir: Option<PathBuf>,
+    /// Labels.
+    pub labels: Vec<String>,
+    /// Priorities of some of its files, by their numbers.
+    pub file_priorities: Vec<(u32, Priority)>,
+    /// Peers at most; `None` does as the settings say.
+    pub peer_limit: Option<u32>,
+    /// Pieces in order; `None` does as the settings say.
+    pub sequential: Option<bool>,
+    /// Take the files as complete and good if they are there in full length, without a check.
+    pub trust_files: bool,
+}
+
+/// A torrent that is in the session now.
+#[derive(Clone, Debug)]
+pub struct Added {
+    /// Its number.
+    pub id: TorrentId,
+    /// Its info-hash.
+    pub info_hash: InfoHash,
+    /// Its name.
+    pub name: String,
+    /// Whether it was there before; nothing has changed then.
+    pub duplicate: bool,
+}
+
+/// Why a torrent is not added.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum AddError {
+    #[error(transparent)]
+    Metainfo(#[from] MetainfoError),
+    #[error("a torrent of version 2 only: Ringseed downloads version 1 and hybrid torrents so far")]
+    VersionTwoOnly,
+    #[error("file number {0} does not exist in the torrent")]
+    NoSuchFile(u32),
+    #[error("the download folder {} is not an absolute path", .0.display())]
+    RelativeFolder(PathBuf),
+    #[error("cannot save the torrent: {0}")]
+    Save(String),
+}
+
+/// Changes to a torrent; what is `None` or empty stays.
+#[derive(Clone, Debug, Default)]
+pub struct Change {
+    /// Labels.
+    pub labels: Option<Vec<String>>,
+    /// Priorities of some files.
+    pub file_priorities: Vec<(u32, Priority)>,
+    /// Peers at most.
+    pub peer_limit: Option<u32>,
+    /// Pieces in order.
+    pub sequential: Option<bool>,
+    /// Trackers by tier.
+    pub trackers: Option<Vec<Vec<String>>>,
+}
+
+/// Why a change is not made.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum EditError {
+    #[error("no such torrent")]
+    NoSuchTorrent,
+    #[error("file number {0} does not exist in the torrent")]
+    NoSuchFile(u32),
+}
+
+/// The running session. Clones are the same one.
+#[derive(Clone)]
+pub struct Session(Arc<Inner>);
+
+pub(crate) struct Inner {
+    control: Mutex<Control>,
+    config_dir: PathBuf,
+    shards: Vec<ShardHandle>,
+    threads: Mutex<Option<Shards>>,
+    listening: Vec<SocketAddr>,
+    driver: DriverKind,
+    announcer: AnnouncerHandle,
+    database: Mutex<Option<Database>>,
+    checker: Checker,
+    lookers: Lookers,
+    notes: mpsc::UnboundedSender<Note>,
+    shutdown: Notify,
+    all_ended: Notify,
+}
+
+impl Inner {
+    fn lock(&self) -> MutexGuard<'_, Control> {
+        // A panic while it was held left every torrent in some state of its own; each is whole.
+        self.control.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self, write: Write) {
+        let database = self.database.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(database) = &*database {
+            database.write(write);
+        }
+    }
+
+    fn write_durably(&self, write: Write) -> Option<oneshot::Receiver<Result<(), String>>> {
+        let database = self.database.lock().unwrap_or_else(PoisonError::into_inner);
+        database.as_ref().map(|database| database.write_durably(write))
+    }
+
+    /// Puts a command in line for a shard. A full line means that the shard is hopelessly behind;
+    /// the command is then dropped with a word, and the next retry or restart makes up for it.
+    fn command(&self, shard: usize, command: Command) {
+        if let Some(handle) = self.shards.get(shard)
+            && handle.try_send(command).is_err()
+        {
+            tracing::error!(shard, "the shard's line is full: a command is lost");
+        }
+    }
+}
+
+impl Session {
+    /// Starts shards, announcer and everything the database says. Must be called in a tokio
+    /// runtime, which the session then lives on.
+    pub async fn start(options: Options) -> Result<Session, StartError> {
+        let Options { config_dir, settings } = options;
+        settings.check().map_err(StartError::Settings)?;
+        let make = |path: PathBuf| {
+            std::fs::create_dir_all(&path).map_err(|error| StartError::ConfigDir { path, error })
+        };
+        make(config_dir.join("torrents"))?;
+        let (database, stored) = Database::open(&config_dir.join("session.db"))?;
+        let (reports_in, reports) = mpsc::channel(limits::REPORTS);
+        let shards = Shards::start(&settings, &reports_in)?;
+        let (tracker_events_in, tracker_events) = mpsc::channel(1024);
+        let announcer = Announcer::spawn(announce_config(&settings, &shards), tracker_events_in)
+            .map_err(StartError::Announcer)?;
+        let (notes_in, notes) = mpsc::unbounded_channel();
+        let tell = notes_in.clone();
+        let lookers = Lookers::start(move |id, found| {
+            let _ = tell.send(Note::Looked(id, found));
+        })
+        .map_err(StartError::Thread)?;
+        let checker =
+            Checker::new(usize::from(settings.check_threads)).map_err(StartError::Thread)?;
+        let inner = Arc::new(Inner {
+            control: Mutex::new(Control::new(settings, stored.counters, shards.handles.len())),
+            config_dir,
+            shards: shards.handles.clone(),
+            listening: shards.listening.clone(),
+            driver: shards.driver,
+            threads: Mutex::new(Some(shards)),
+            announcer,
+            database: Mutex::new(Some(database)),
+            checker,
+            lookers,
+            notes: notes_in,
+            shutdown: Notify::new(),
+            all_ended: Notify::new(),
+        });
+        inner.load(stored.torrents);
+        tokio::spawn(control::run(Arc::clone(&inner), reports, tracker_events, notes));
+        Ok(Session(inner))
+    }
+
+    /// Tells trackers `stopped`, makes everything durable and ends the shards; under three seconds.
+    pub async fn stop(&self) {
+        let inner = &self.0;
+        inner.lock().stopping = true;
+        let ended = inner.all_ended.notified();
+        for shard in 0..inner.shards.len() {
+            inner.command(shard, Command::Shutdown);
+        }
+        let goodbye = inner.announcer.clone().shutdown(Duration::from_millis(2200));
+        let ended = tokio::time::timeout(limits::STOP_PATIENCE + Duration::from_millis(500), ended);
+        let ((), all) = tokio::join!(goodbye, ended);
+        if all.is_err() {
+            tracing::warn!("a shard did not stop in time; its last pieces will be checked again");
+        }
+        inner.save_all();
+        let database = inner.database.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let shards = inner.threads.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let finish = tokio::task::spawn_blocking(move || {
+            drop(database);
+            if let Some(mut shards) = shards.filter(|_| all.is_ok()) {
+                shards.join();
+            }
+        });
+        let _ = finish.await;
+    }
+
+    /// Where peers can connect.
+    pub fn peer_addr(&self) -> Vec<SocketAddr> {
+        self.0.listening.clone()
+    }
+
+    /// The driver that the shards run on.
+    pub fn driver(&self) -> DriverKind {
+        self.0.driver
+    }
+
+    /// The folder of the database.
+    pub fn config_dir(&self) -> &Path {
+        &self.0.config_dir
+    }
+
+    /// Reads the state of all torrents at one moment. The closure must be quick.
+    pub fn read<R>(&self, f: impl FnOnce(&Catalog) -> R) -> R {
+        f(&self.0.lock().catalog)
+    }
+
+    /// Adds a torrent. When this returns it is in the database, and so survives a crash.
+    pub async fn add(&self, new: NewTorrent) -> Result<Added, AddError> {
+        let inner = &self.0;
+        let parse = tokio::task::spawn_blocking(move || {
+            let parsed = Metainfo::parse(&new.metainfo);
+            (parsed, new)
+        });
+        let (parsed, new) = parse.await.map_err(|error| AddError::Save(error.to_string()))?;
+        let parsed = parsed?;
+        let info_hash = parsed.info_hash();
+        let (meta, trackers) = Meta::new(parsed).ok_or(AddError::VersionTwoOnly)?;
+        let folder = new.download_dir.clone().unwrap_or_else(|| self.settings().download_dir);
+        let resume = match new.trust_files {
+            true => trusted_files(info_hash, &meta, folder.clone()).await,
+            false => None,
+        };
+        let (added, stored) = {
+            let mut control = inner.lock();
+            if let Some(found) = control.catalog.by_hash(info_hash) {
+                let name = found.meta.layout.name().to_owned();
+                return Ok(Added { id: found.id, info_hash, name, duplicate: true });
+            }
+            control.insert_new(info_hash, meta, trackers, folder, resume, new)?
+        };
+        self.save_copy(&stored);
+        let saved = inner.write_durably(Write::Torrent(Box::new(stored)));
+        let saved = match saved {
+            Some(answer) => answer.await.unwrap_or_else(|_| Err("the database is closed".into())),
+            None => Err("the session is stopping".into()),
+        };
+        if let Err(message) = saved {
+            inner.lock().forget(added.id);
+            return Err(AddError::Save(message));
+        }
+        inner.begin(added.id);
+        Ok(added)
+    }
+
+    /// Keeps a copy of the .torrent for people and programs that look for it; the database is what
+    /// counts, so a failure is only logged.
+    fn save_copy(&self, stored: &StoredTorrent) {
+        let path = self.0.config_dir.join(format!("torrents/{}.torrent", stored.info_hash));
+        let bytes = stored.metainfo.clone();
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = std::fs::write(&path, bytes) {
+                tracing::warn!(path = %path.display(), %error, "cannot keep a copy");
+            }
+        });
+    }
+
+    /// Starts torrents. Unknown ids are ignored.
+    pub fn start_torrents(&self, ids: &[TorrentId]) {
+        for &id in ids {
+            self.0.set_running(id, true);
+        }
+    }
+
+    /// Stops torrents, and checks under way. Unknown ids are ignored.
+    pub fn stop_torrents(&self, ids: &[TorrentId]) {
+        for &id in ids {
+            self.0.set_running(id, false);
+        }
+    }
+
+    /// Checks the files of torrents in full; those that are meant to run go on afterwards.
+    pub fn verify(&self, ids: &[TorrentId]) {
+        for &id in ids {
+            self.0.verify(id);
+        }
+    }
+
+    /// Announces running torrents as soon as their trackers allow.
+    pub fn reannounce(&self, ids: &[TorrentId]) {
+        for &id in ids {
+            self.0.announcer.reannounce(key(id));
+        }
+    }
+
+    /// Removes torrents, with their data if asked. It goes on in the background.
+    pub fn remove(&self, ids: &[TorrentId], delete_data: bool) {
+        for &id in ids {
+            self.0.remove(id, delete_data);
+        }
+    }
+
+    /// Connects to peers of a torrent that the caller knows of, once it runs.
+    pub fn add_peers(&self, id: TorrentId, peers: Vec<SocketAddr>) {
+        self.0.add_peers(id, peers);
+    }
+
+    /// Edits a torrent.
+    pub fn edit(&self, id: TorrentId, change: Change) -> Result<(), EditError> {
+        self.0.edit(id, change)
+    }
+
+    /// The trackers of a torrent and what they said.
+    pub fn trackers(&self, id: TorrentId) -> Arc<[TrackerStatus]> {
+        self.0.announcer.status(key(id))
+    }
+
+    /// Peers and availability, from the torrent's shard; `None` if it is not running or the shard
+    /// has not answered within half a second.
+    pub async fn detail(&self, id: TorrentId) -> Option<Detail> {
+        let shard = self.0.lock().shard_of(id)?;
+        let (reply, answer) = oneshot::channel();
+        self.0.command(shard, Command::Detail { id, reply });
+        tokio::time::timeout(limits::DETAIL_PATIENCE, answer).await.ok()?.ok()
+    }
+
+    /// The settings in force.
+    pub fn settings(&self) -> Settings {
+        self.0.lock().settings.clone()
+    }
+
+    /// Changes settings. Those that need a restart (see [`crate::settings::TABLE`]) are kept for
+    /// it, the others take effect now.
+    pub fn set_settings(&self, settings: Settings) -> Result<(), String> {
+        settings.check()?;
+        let live = shard_settings(&settings);
+        let swarms = {
+            let mut control = self.0.lock();
+            control.settings = settings;
+            control.running_swarms()
+        };
+        for shard in 0..self.0.shards.len() {
+            self.0.command(shard, Command::Settings(live.clone()));
+        }
+        for (shard, id, settings) in swarms {
+            self.0.command(shard, Command::Swarm { id, settings });
+        }
+        Ok(())
+    }
+
+    /// Counters of this run and of all runs.
+    pub fn counters(&self) -> (SessionCounters, SessionCounters) {
+        self.0.lock().counters()
+    }
+
+    /// Asks whoever runs the session to stop it; see [`Self::shutdown_requested`].
+    pub fn request_shutdown(&self) {
+        self.0.shutdown.notify_one();
+    }
+
+    /// Waits for [`Self::request_shutdown`].
+    pub async fn shutdown_requested(&self) {
+        self.0.shutdown.notified().await;
+    }
+}
+
+/// What is remembered of a torrent whose files are taken as good unseen, as they are now; `None` if
+/// one is missing or not as long as it should be.
+async fn trusted_files(info_hash: InfoHash, meta: &Meta, root: PathBuf) -> Option<ResumeData> {
+    let layout = Arc::clone(&meta.layout);
+    let look = tokio::task::spawn_blocking(move || {
+        let mut stamps = Vec::with_capacity(layout.file_count() as usize + 1);
+        for (_, file) in layout.files() {
+            if file.is_pad() {
+                stamps.push(FileStamp::ABSENT);
+                continue;
+            }
+            let stamp = FileStamp::read(&root.join(file.path().as_path())).ok()?;
+            if stamp == FileStamp::ABSENT || stamp.length != file.length() {
+                return None;
+            }
+            stamps.push(stamp);
+        }
+        stamps.push(FileStamp::read(&part_file(&root, info_hash)).ok()?);
+        let have = Bitfield::all(layout.geometry().piece_count());
+        Some(ResumeData { have, stamps, is_final: true })
+    });
+    look.await.ok().flatten()
+}
+
+/// The announcer's name of a torrent.
+fn key(id: TorrentId) -> TorrentKey {
+    TorrentKey(u64::from(id.0))
+}
+
+fn announce_config(settings: &Settings, shards: &Shards) -> discovery::Config {
+    let mut config = discovery::Config::default();
+    if let Some(first) = shards.listening.first() {
+        config.port = first.port();
+    }
+    for ip in settings.peer_addresses().unwrap_or_default() {
+        match ip {
+            IpAddr::V4(ip) if config.source_v4.is_unspecified() => config.source_v4 = ip,
+            IpAddr::V6(ip) if config.source_v6.is_unspecified() => config.source_v6 = ip,
+            _ => {}
+        }
+    }
+    config
+}
+
+/// Seconds since 1970.
+fn unix_now() -> u64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    now.map_or(0, |now| now.as_secs())
+}

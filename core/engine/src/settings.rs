@@ -1,0 +1,171 @@
+//! The one table of settings. It yields the TOML file, the command-line flags, what
+//! `session_get` and `session_set` show, and docs/settings.md.
+
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// What kind of value a setting has, with the range that is accepted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// `true` or `false`.
+    Switch,
+    /// A whole number in a range, both ends included.
+    Number {
+        /// Smallest.
+        least: u64,
+        /// Largest.
+        most: u64,
+    },
+    /// Text.
+    Text,
+    /// A path.
+    Path,
+}
+
+/// One row of the table.
+#[derive(Clone, Copy, Debug)]
+pub struct Row {
+    /// The name in TOML and, with `-` for `_`, of the flag.
+    pub name: &'static str,
+    /// Type and range.
+    pub kind: Kind,
+    /// Unit of a number, empty if it is a count.
+    pub unit: &'static str,
+    /// Whether a change takes effect only at the next start.
+    pub restart: bool,
+    /// What it does.
+    pub doc: &'static str,
+}
+
+macro_rules! settings {
+    ($(
+        $(#[doc = $doc:literal])+
+        $name:ident: $type:ty = $default:expr, $kind:expr, $unit:literal, $when:ident;
+    )*) => {
+        /// Every setting of the daemon.
+        #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+        #[serde(default, deny_unknown_fields)]
+        pub struct Settings {
+            $($(#[doc = $doc])+ pub $name: $type,)*
+        }
+
+        impl Default for Settings {
+            fn default() -> Settings {
+                Settings { $($name: $default,)* }
+            }
+        }
+
+        /// The table, in the order of the fields.
+        pub const TABLE: &[Row] = &[$(Row {
+            name: stringify!($name),
+            kind: $kind,
+            unit: $unit,
+            restart: settings!(@ $when),
+            doc: concat!($($doc, "\n"),+),
+        },)*];
+    };
+    (@ restart) => { true };
+    (@ live) => { false };
+}
+
+const fn up_to(most: u64) -> Kind {
+    Kind::Number { least: 0, most }
+}
+
+const fn between(least: u64, most: u64) -> Kind {
+    Kind::Number { least, most }
+}
+
+settings! {
+    /// Folder that torrents are downloaded to unless they name another.
+    download_dir: PathBuf = default_download_dir(), Kind::Path, "", live;
+    /// TCP port for peers; 0 takes any free one.
+    peer_port: u16 = 51413, up_to(65535), "", restart;
+    /// Addresses to listen on for peers, separated by commas. Outgoing connections leave from the
+    /// first one of their family unless it is unspecified (`0.0.0.0`, `::`).
+    peer_bind: String = "0.0.0.0,::".into(), Kind::Text, "", restart;
+    /// Address and port of the control interface.
+    rpc_bind: String = "127.0.0.1:9091".into(), Kind::Text, "", restart;
+    /// Shards to run, each on a core of its own; 0 for one on each core that the process may use.
+    cores: u16 = 0, up_to(1024), "", restart;
+    /// Input and output driver: `auto`, `uring` or `mio`.
+    driver: String = "auto".into(), Kind::Text, "", restart;
+    /// Whether sends avoid the copy into the kernel where the driver can.
+    zero_copy: bool = true, Kind::Switch, "", restart;
+    /// Whether added torrents start at once.
+    start_added_torrents: bool = true, Kind::Switch, "", live;
+    /// Connections to peers of all torrents together.
+    peer_limit_global: u32 = 20_000, between(1, 1_000_000), "", live;
+    /// Connections to peers of one torrent.
+    peer_limit_per_torrent: u32 = 500, between(1, 60_000), "", live;
+    /// Outgoing connections being made at a time, of each shard.
+    connecting_limit: u32 = 64, between(1, 10_000), "", live;
+    /// Peers of one torrent that are served at a time; 0 for no limit.
+    upload_slots_per_torrent: u32 = 50, up_to(60_000), "", live;
+    /// Requests that one peer may queue (BEP 10 `reqq`).
+    reqq: u32 = 512, between(1, 2000), "", live;
+    /// Memory for pieces being downloaded, of all shards together.
+    download_memory_mib: u32 = 96, between(4, 1_048_576), "MiB", restart;
+    /// Time after which written pieces are made durable and recorded for resumption.
+    sync_interval: u32 = 5, between(1, 600), "s", live;
+    /// Reserve the whole space of a file before it is written (fallocate(2)).
+    preallocate: bool = false, Kind::Switch, "", live;
+    /// Whether new torrents fetch their pieces in order.
+    sequential_download: bool = false, Kind::Switch, "", live;
+    /// Threads that check files; 0 for one on each core that the process may use.
+    check_threads: u16 = 0, up_to(1024), "", restart;
+    /// Trackers that are added to every public torrent, one URL a line, tiers separated by an empty
+    /// line.
+    default_trackers: String = String::new(), Kind::Text, "", live;
+}
+
+/// `~/Downloads`, or `downloads` in the current folder when there is no home.
+fn default_download_dir() -> PathBuf {
+    std::env::home_dir().map_or_else(|| "downloads".into(), |home| home.join("Downloads"))
+}
+
+impl Settings {
+    /// Checks every number against its range; the error names the setting.
+    pub fn check(&self) -> Result<(), String> {
+        let values = serde_json::to_value(self).map_err(|error| error.to_string())?;
+        for row in TABLE {
+            if let (Kind::Number { least, most }, Some(value)) =
+                (row.kind, values[row.name].as_u64())
+                && !(least..=most).contains(&value)
+            {
+                return Err(format!("{} must be from {least} to {most}, not {value}", row.name));
+            }
+        }
+        self.driver.parse::<ring::DriverChoice>()?;
+        self.peer_addresses().map(drop)
+    }
+
+    /// The addresses of `peer_bind`.
+    pub fn peer_addresses(&self) -> Result<Vec<std::net::IpAddr>, String> {
+        let names = self.peer_bind.split(',').map(str::trim).filter(|name| !name.is_empty());
+        names
+            .map(|name| name.parse().map_err(|_| format!("peer_bind: '{name}' is no IP address")))
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_in_range_and_the_table_has_every_field() {
+        let settings = Settings::default();
+        settings.check().unwrap();
+        let values = serde_json::to_value(&settings).unwrap();
+        let fields = values.as_object().unwrap();
+        assert_eq!(fields.len(), TABLE.len());
+        assert!(TABLE.iter().all(|row| fields.contains_key(row.name)));
+    }
+
+    #[test]
+    fn a_number_out_of_range_is_refused_by_name() {
+        let settings = Settings { reqq: 0, ..Settings::default() };
+        assert!(settings.check().unwrap_err().starts_with("reqq"));
+    }
+}

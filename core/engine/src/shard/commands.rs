@@ -1,0 +1,162 @@
+//! What the control side asks for.
+
+use super::{
+    Shard,
+    messages::{Command, Report, StartTorrent},
+    torrent::{Torrent, piece_priorities, wanted_files},
+};
+use crate::status::{Detail, PeerInfo, TorrentId};
+use storage::TorrentFiles;
+use swarm::Reason;
+use wire::PeerId;
+
+impl Shard {
+    pub(super) fn take_commands(&mut self) {
+        while let Ok(command) = self.commands.try_recv() {
+            self.obey(command);
+        }
+    }
+
+    fn obey(&mut self, command: Command) {
+        match command {
+            Command::Start(start) => self.start_torrent(*start),
+            Command::Stop(id) => {
+                if let Some(&slot) = self.by_id.get(&id) {
+                    self.stop_torrent(slot);
+                }
+            }
+            Command::Peers { id, peers, source } => {
+                if let Some(slot) = self.slot(id) {
+                    let now = self.now;
+                    self.torrents[slot].swarm.add_candidates(now, peers, source);
+                    self.connect_more(slot);
+                }
+            }
+            Command::Priorities { id, priorities } => {
+                if let Some(slot) = self.slot(id) {
+                    let torrent = &mut self.torrents[slot];
+                    let pieces = piece_priorities(&torrent.layout, &priorities);
+                    torrent.swarm.set_priorities(self.now, &pieces);
+                    let (store, wanted) = (torrent.store, wanted_files(&priorities));
+                    self.store.set_wanted(&mut self.ring, store, &wanted);
+                    self.mark_ready(slot);
+                }
+            }
+            Command::Swarm { id, settings } => {
+                if let Some(slot) = self.slot(id) {
+                    self.torrents[slot].swarm.set_settings(self.now, settings);
+                    self.mark_ready(slot);
+                }
+            }
+            Command::Adopt { socket, said } => self.adopt(socket, &said),
+            Command::Detail { id, reply } => {
+                if let Some(slot) = self.slot(id) {
+                    // Whoever asked may have stopped waiting.
+                    let _ = reply.send(detail(&self.torrents[slot]));
+                }
+            }
+            Command::Settings(settings) => self.settings = settings,
+            Command::Shutdown => self.shut_down(),
+        }
+    }
+
+    fn slot(&self, id: TorrentId) -> Option<usize> {
+        self.by_id.get(&id).copied().filter(|&slot| !self.torrents[slot].stopping)
+    }
+
+    fn start_torrent(&mut self, start: StartTorrent) {
+        if self.by_id.contains_key(&start.id) {
+            return;
+        }
+        let all_wanted = start.priorities.is_empty();
+        let store = self.store.add(TorrentFiles {
+            info_hash: start.info_hash,
+            layout: std::sync::Arc::clone(&start.layout),
+            root: std::sync::Arc::clone(&start.root),
+            wanted: (!all_wanted).then(|| wanted_files(&start.priorities)),
+            allocation: start.allocation,
+        });
+        self.store.set_durable(store, &start.have, &start.stamps);
+        let torrent = Torrent::new(start, store, self.budget.clone(), self.now);
+        let (id, info_hash) = (torrent.id, torrent.info_hash);
+        let slot = self.torrents.insert(torrent);
+        if self.by_store.len() <= store.slot() {
+            self.by_store.resize(store.slot() + 1, None);
+        }
+        self.by_store[store.slot()] = Some(slot);
+        self.by_id.insert(id, slot);
+        self.by_hash.insert(info_hash, slot);
+        self.directory.insert(info_hash, self.number);
+        self.mark_ready(slot);
+    }
+
+    /// Ends the torrent's connections, makes durable what is written, and lets it go.
+    pub(super) fn stop_torrent(&mut self, slot: usize) {
+        let Some(torrent) = self.torrents.get_mut(slot) else { return };
+        if torrent.stopping {
+            return;
+        }
+        torrent.stopping = true;
+        let info_hash = torrent.info_hash;
+        for conn in torrent.peer_conns() {
+            self.close(conn, Reason::Stopped);
+        }
+        self.by_hash.remove(&info_hash);
+        self.directory.remove(info_hash);
+        let torrent = &mut self.torrents[slot];
+        // Writes that are still under way finish before the sync that follows them takes stock, or
+        // are not claimed.
+        if torrent.dirty || torrent.syncing {
+            self.begin_sync(slot);
+        } else {
+            self.end_torrent(slot);
+        }
+    }
+
+    pub(super) fn end_torrent(&mut self, slot: usize) {
+        let Some(torrent) = self.torrents.try_remove(slot) else { return };
+        self.by_id.remove(&torrent.id);
+        self.by_store[torrent.store.slot()] = None;
+        self.store.remove(torrent.store);
+        self.publish_last(&torrent);
+        let (id, have) = (torrent.id, torrent.swarm.have().clone());
+        self.report(Report::Stopped { id, have });
+    }
+
+    fn shut_down(&mut self) {
+        if self.stopping_since.is_none() {
+            self.stopping_since = Some(self.now);
+            for (listener, _) in std::mem::take(&mut self.listeners) {
+                self.ring.stop_listening(listener);
+            }
+            let slots: Vec<usize> = self.torrents.iter().map(|(slot, _)| slot).collect();
+            slots.into_iter().for_each(|slot| self.stop_torrent(slot));
+        }
+    }
+}
+
+fn detail(torrent: &Torrent) -> Detail {
+    let peers = torrent.swarm.peers().map(|peer| PeerInfo {
+        addr: peer.addr,
+        id: peer.id.0,
+        client: peer.client.map_or_else(|| PeerId(peer.id.0).client_name(), str::to_owned),
+        source: peer.source,
+        incoming: peer.incoming,
+        progress: peer.progress,
+        we_are_interested: peer.we_are_interested,
+        chokes_us: peer.chokes_us,
+        is_interested: peer.is_interested,
+        choked: peer.choked,
+        optimistic: peer.optimistic,
+        downloaded: peer.downloaded,
+        uploaded: peer.uploaded,
+        download_rate: peer.download_rate,
+        upload_rate: peer.upload_rate,
+    });
+    let swarm = &torrent.swarm;
+    let availability = swarm.geometry().pieces().map(|piece| match swarm.have().has(piece) {
+        true => -1,
+        false => swarm.availability(piece) as i32,
+    });
+    Detail { peers: peers.collect(), availability: availability.collect() }
+}

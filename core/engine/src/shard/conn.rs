@@ -1,0 +1,126 @@
+//! A connection and how far it has come.
+
+use super::download::Incoming;
+use metainfo::BlockRange;
+use ring::{Buf, ConnId};
+use std::{net::SocketAddr, ops::Range, rc::Rc, time::Duration};
+use swarm::{PeerKey, Source};
+use wire::{Decoder, Handshake};
+
+/// One connection of a shard.
+pub(super) struct Conn {
+    pub(super) id: ConnId,
+    pub(super) addr: SocketAddr,
+    /// When its stage began.
+    pub(super) since: Duration,
+    pub(super) stage: Stage,
+    /// When the batch under way was handed in.
+    pub(super) sending: Option<Duration>,
+    /// There was more to send while a batch was under way.
+    pub(super) wants_send: bool,
+    /// Payload bytes of the batch under way; `None` if it is only our handshake.
+    pub(super) payload: Option<u64>,
+}
+
+pub(super) enum Stage {
+    /// We connect.
+    Connecting { torrent: usize, source: Source },
+    /// The peer's handshake is awaited; `torrent` is known if we connected.
+    Greeting { torrent: Option<(usize, Source)>, said: Greeting },
+    /// The torrent lives on another shard: the socket goes there with all that has come.
+    Leaving { shard: usize, said: Vec<u8> },
+    /// Both handshakes are through.
+    Peer(Peer),
+}
+
+/// A handshake as far as it has come.
+pub(super) struct Greeting {
+    bytes: Box<[u8; Handshake::LEN]>,
+    length: usize,
+}
+
+impl Greeting {
+    pub(super) fn new() -> Greeting {
+        Greeting { bytes: Box::new([0; Handshake::LEN]), length: 0 }
+    }
+
+    /// Takes from the front of `input` what is still missing; whole when `Some`.
+    pub(super) fn take(
+        &mut self,
+        input: &mut &[u8],
+    ) -> Option<Result<Handshake, wire::HandshakeError>> {
+        let count = input.len().min(Handshake::LEN - self.length);
+        let (front, rest) = input.split_at(count);
+        self.bytes[self.length..self.length + count].copy_from_slice(front);
+        self.length += count;
+        *input = rest;
+        if self.length == Handshake::LEN {
+            return Some(Handshake::decode(&self.bytes));
+        }
+        Handshake::check_prefix(&self.bytes[..self.length]).err().map(Err)
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.length]
+    }
+}
+
+/// A connection that speaks for one peer of one torrent.
+pub(super) struct Peer {
+    pub(super) torrent: usize,
+    pub(super) key: PeerKey,
+    pub(super) decoder: Decoder,
+    /// The block that is coming in.
+    pub(super) incoming: Option<Incoming>,
+    /// Our handshake, until it goes out in front of everything else.
+    pub(super) hello: Option<Box<[u8; Handshake::LEN]>>,
+    /// Blocks being read from the disk for this peer.
+    pub(super) fetching: u32,
+    /// Blocks that were read and wait to be sent.
+    pub(super) fetched: Vec<Fetched>,
+}
+
+pub(super) struct Fetched {
+    pub(super) block: BlockRange,
+    pub(super) data: Rc<Buf>,
+    pub(super) range: Range<usize>,
+}
+
+impl Conn {
+    pub(super) fn new(id: ConnId, addr: SocketAddr, now: Duration, stage: Stage) -> Conn {
+        Conn { id, addr, since: now, stage, sending: None, wants_send: false, payload: None }
+    }
+}
+
+/// The connections of a shard, by their ring's slots.
+#[derive(Default)]
+pub(super) struct Conns {
+    by_slot: Vec<Option<Conn>>,
+}
+
+impl Conns {
+    pub(super) fn insert(&mut self, conn: Conn) {
+        let slot = conn.id.slot();
+        if self.by_slot.len() <= slot {
+            self.by_slot.resize_with(slot + 1, || None);
+        }
+        debug_assert!(self.by_slot[slot].is_none(), "the ring reuses a slot only after its end");
+        self.by_slot[slot] = Some(conn);
+    }
+
+    pub(super) fn get(&mut self, id: ConnId) -> Option<&mut Conn> {
+        self.by_slot.get_mut(id.slot())?.as_mut().filter(|conn| conn.id == id)
+    }
+
+    pub(super) fn remove(&mut self, id: ConnId) -> Option<Conn> {
+        let place = self.by_slot.get_mut(id.slot())?;
+        if place.as_ref().is_some_and(|conn| conn.id == id) {
+            return place.take();
+        }
+        None
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Conn> {
+        self.by_slot.iter().flatten()
+    }
+}

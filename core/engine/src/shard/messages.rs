@@ -1,0 +1,123 @@
+//! What the control side and the shards say to each other.
+
+use crate::status::{Detail, TorrentId, Traffic};
+use discovery::Progress;
+use metainfo::{Bitfield, InfoHash, Layout, PieceHashes};
+use std::{net::SocketAddr, os::fd::OwnedFd, path::Path, sync::Arc};
+use storage::{Allocation, FileStamp};
+use swarm::{Priority, Source};
+use tokio::sync::oneshot;
+use wire::PeerId;
+
+/// A torrent as its shard needs it.
+#[derive(Debug)]
+pub(crate) struct StartTorrent {
+    pub(crate) id: TorrentId,
+    pub(crate) info_hash: InfoHash,
+    pub(crate) peer_id: PeerId,
+    pub(crate) layout: Arc<Layout>,
+    pub(crate) hashes: Arc<PieceHashes>,
+    pub(crate) root: Arc<Path>,
+    /// The pieces that are on the disk.
+    pub(crate) have: Bitfield,
+    pub(crate) stamps: Vec<FileStamp>,
+    /// One for each file; empty if all are normal.
+    pub(crate) priorities: Vec<Priority>,
+    pub(crate) allocation: Allocation,
+    pub(crate) swarm: swarm::Settings,
+    pub(crate) progress: Arc<Progress>,
+}
+
+/// From the control side, or from another shard, to a shard.
+pub(crate) enum Command {
+    Start(Box<StartTorrent>),
+    /// Closes everything of the torrent; [`Report::Stopped`] follows.
+    Stop(TorrentId),
+    Peers {
+        id: TorrentId,
+        peers: Vec<SocketAddr>,
+        source: Source,
+    },
+    Priorities {
+        id: TorrentId,
+        priorities: Vec<Priority>,
+    },
+    Swarm {
+        id: TorrentId,
+        settings: swarm::Settings,
+    },
+    /// A connection that another shard accepted, with what its peer has said so far.
+    Adopt {
+        socket: OwnedFd,
+        said: Vec<u8>,
+    },
+    Detail {
+        id: TorrentId,
+        reply: oneshot::Sender<Detail>,
+    },
+    Settings(ShardSettings),
+    /// Ends the shard after its torrents have stopped.
+    Shutdown,
+}
+
+/// What all torrents of a shard have in common and can change while it runs.
+#[derive(Clone, Debug)]
+pub(crate) struct ShardSettings {
+    pub(crate) connecting_limit: usize,
+    pub(crate) connection_limit: usize,
+    pub(crate) sync_interval: std::time::Duration,
+    /// Where outgoing connections leave from, for each family.
+    pub(crate) source_v4: Option<SocketAddr>,
+    pub(crate) source_v6: Option<SocketAddr>,
+}
+
+/// Figures of one torrent since its last update.
+#[derive(Clone, Debug)]
+pub(crate) struct Update {
+    pub(crate) id: TorrentId,
+    pub(crate) traffic: Traffic,
+    /// Bytes wanted and missing.
+    pub(crate) left: u64,
+    /// The pieces, if they have changed.
+    pub(crate) have: Option<Bitfield>,
+    /// Payload since the last update.
+    pub(crate) downloaded: u64,
+    pub(crate) uploaded: u64,
+    pub(crate) corrupt: u64,
+}
+
+/// From a shard to the control side.
+#[derive(Debug)]
+pub(crate) enum Report {
+    Updates(Vec<Update>),
+    /// Everything wanted is on the disk.
+    Completed(TorrentId),
+    /// These pieces survive a loss of power.
+    Durable {
+        id: TorrentId,
+        have: Bitfield,
+        stamps: Vec<FileStamp>,
+        is_final: bool,
+    },
+    /// A local error; the torrent has been stopped by it, [`Report::Stopped`] follows.
+    Trouble {
+        id: TorrentId,
+        message: String,
+    },
+    /// These pieces may not be on the disk any more and must be checked.
+    Suspect {
+        id: TorrentId,
+    },
+    /// More addresses are wanted.
+    WantsPeers(TorrentId),
+    /// Nothing of the torrent is left on the shard.
+    Stopped {
+        id: TorrentId,
+        have: Bitfield,
+    },
+    /// The shard has ended, by order or by a panic.
+    Ended {
+        shard: usize,
+        panicked: bool,
+    },
+}

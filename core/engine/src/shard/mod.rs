@@ -1,0 +1,233 @@
+//! One thread, one reactor, and the torrents that live there.
+//!
+//! The loop is: wait for events, hand each to its connection, torrent or file operation, take
+//! commands, hash what has come, and at the end of the turn send to every peer that has something
+//! due. Nothing in it blocks.
+
+mod commands;
+mod conn;
+mod directory;
+mod download;
+mod hashing;
+mod messages;
+mod peers;
+mod receive;
+mod store_events;
+mod tick;
+mod torrent;
+mod transmit;
+
+pub(crate) use directory::Directory;
+pub(crate) use messages::{Command, Report, ShardSettings, StartTorrent, Update};
+pub(crate) use torrent::piece_priorities;
+
+use crate::{limits, status::TorrentId};
+use conn::Conns;
+use crossbeam_channel::{Receiver, Sender, TrySendError};
+use hashing::HashQueue;
+use metainfo::InfoHash;
+use ring::{ConnId, Event, ListenerId, Ring, Waker};
+use slab::Slab;
+use std::{
+    collections::{HashMap, VecDeque},
+    io,
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+use storage::Store;
+use swarm::{MemoryBudget, Transmit};
+use torrent::Torrent;
+
+/// How other threads reach a shard.
+#[derive(Clone)]
+pub(crate) struct ShardHandle {
+    commands: Sender<Command>,
+    waker: Waker,
+}
+
+impl ShardHandle {
+    pub(crate) fn new(commands: Sender<Command>, waker: Waker) -> ShardHandle {
+        ShardHandle { commands, waker }
+    }
+
+    /// Puts the command in line; gives it back if the line is full or the shard is gone.
+    pub(crate) fn try_send(&self, command: Command) -> Result<(), Command> {
+        match self.commands.try_send(command) {
+            Ok(()) => {
+                self.waker.wake();
+                Ok(())
+            }
+            Err(TrySendError::Full(command) | TrySendError::Disconnected(command)) => Err(command),
+        }
+    }
+}
+
+/// What a shard is made of; the supervisor's part of the contract.
+pub(crate) struct ShardParts {
+    pub(crate) number: usize,
+    pub(crate) ring: Ring,
+    pub(crate) store: Store,
+    pub(crate) budget: MemoryBudget,
+    pub(crate) settings: ShardSettings,
+    pub(crate) directory: Directory,
+    pub(crate) others: Vec<ShardHandle>,
+    pub(crate) commands: Receiver<Command>,
+    pub(crate) reports: tokio::sync::mpsc::Sender<Report>,
+    pub(crate) listeners: Vec<(ListenerId, SocketAddr)>,
+}
+
+pub(crate) struct Shard {
+    number: usize,
+    ring: Ring,
+    started: Instant,
+    /// The time of this turn.
+    now: Duration,
+    store: Store,
+    hasher: hash::Hasher,
+    budget: MemoryBudget,
+    settings: ShardSettings,
+    directory: Directory,
+    others: Vec<ShardHandle>,
+    commands: Receiver<Command>,
+    reports: tokio::sync::mpsc::Sender<Report>,
+    /// Reports that found the line full.
+    outbox: VecDeque<Report>,
+    listeners: Vec<(ListenerId, SocketAddr)>,
+    conns: Conns,
+    torrents: Slab<Torrent>,
+    by_id: HashMap<TorrentId, usize>,
+    by_hash: HashMap<InfoHash, usize>,
+    /// Torrents by the slots of their store keys.
+    by_store: Vec<Option<usize>>,
+    /// Torrents that may have something to send.
+    ready: Vec<usize>,
+    hashing: HashQueue,
+    connecting: usize,
+    greeting: usize,
+    next_tick: Duration,
+    stopping_since: Option<Duration>,
+    /// Scratch, so that sending does not allocate.
+    transmit: Transmit,
+}
+
+impl Shard {
+    pub(crate) fn new(parts: ShardParts) -> Shard {
+        Shard {
+            number: parts.number,
+            ring: parts.ring,
+            started: Instant::now(),
+            now: Duration::ZERO,
+            store: parts.store,
+            hasher: hash::Hasher::detect(),
+            budget: parts.budget,
+            settings: parts.settings,
+            directory: parts.directory,
+            others: parts.others,
+            commands: parts.commands,
+            reports: parts.reports,
+            outbox: VecDeque::new(),
+            listeners: parts.listeners,
+            conns: Conns::default(),
+            torrents: Slab::new(),
+            by_id: HashMap::new(),
+            by_hash: HashMap::new(),
+            by_store: Vec::new(),
+            ready: Vec::new(),
+            hashing: HashQueue::default(),
+            connecting: 0,
+            greeting: 0,
+            next_tick: Duration::ZERO,
+            stopping_since: None,
+            transmit: Transmit::default(),
+        }
+    }
+
+    /// Runs until told to shut down.
+    pub(crate) fn run(&mut self) -> io::Result<()> {
+        let mut events = Vec::new();
+        while !self.is_finished() {
+            let timeout = self.timeout();
+            self.ring.wait(Some(timeout), &mut events)?;
+            self.now = self.started.elapsed();
+            for event in events.drain(..) {
+                self.on_event(event);
+            }
+            self.turn();
+        }
+        Ok(())
+    }
+
+    /// Everything that a turn does after its events.
+    fn turn(&mut self) {
+        while let Some(event) = self.store.poll_event() {
+            self.on_store_event(event);
+        }
+        self.hash_what_is_due();
+        if self.now >= self.next_tick {
+            self.next_tick = self.now + limits::TICK;
+            self.tick();
+        }
+        self.send_what_is_due();
+        self.post_reports();
+    }
+
+    fn timeout(&self) -> Duration {
+        let tick = self.next_tick.saturating_sub(self.now);
+        match self.hashing.due() {
+            Some(due) => tick.min(due.saturating_sub(self.now)),
+            None => tick,
+        }
+    }
+
+    fn on_event(&mut self, event: Event) {
+        match event {
+            Event::Received { conn, data } => self.on_received(conn, &data),
+            Event::Sent { conn, bytes } => self.on_sent(conn, bytes),
+            Event::File(done) => self.store.on_file_done(&mut self.ring, done),
+            Event::Accepted { conn, peer, .. } => self.on_accepted(conn, peer),
+            Event::Connected { conn } => self.on_connected(conn),
+            Event::Closed { conn, result } => self.on_closed(conn, result),
+            Event::Detached { conn, socket } => self.on_detached(conn, socket),
+            Event::Woken => self.take_commands(),
+        }
+    }
+
+    /// Marks a torrent whose swarm may have something to send.
+    fn mark_ready(&mut self, torrent: usize) {
+        if let Some(found) = self.torrents.get_mut(torrent)
+            && !found.is_ready
+        {
+            found.is_ready = true;
+            self.ready.push(torrent);
+        }
+    }
+
+    fn report(&mut self, report: Report) {
+        self.outbox.push_back(report);
+    }
+
+    /// Hands over reports; what finds the line full stays for the next turn.
+    fn post_reports(&mut self) {
+        while let Some(report) = self.outbox.pop_front() {
+            if let Err(tokio::sync::mpsc::error::TrySendError::Full(report)) =
+                self.reports.try_send(report)
+            {
+                self.outbox.push_front(report);
+                break;
+            }
+        }
+    }
+
+    fn is_finished(&self) -> bool {
+        self.stopping_since.is_some_and(|since| {
+            let done = self.torrents.is_empty() && self.outbox.is_empty();
+            done || self.now.saturating_sub(since) >= limits::STOP_PATIENCE
+        })
+    }
+
+    /// Closes a connection and forgets it.
+    fn close(&mut self, conn: ConnId, reason: swarm::Reason) {
+        self.ring.close(conn);
+        self.forget(conn, reason);
+    }
+}

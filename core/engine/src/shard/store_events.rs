@@ -1,0 +1,122 @@
+//! What the disk has done.
+
+use super::{
+    Shard,
+    conn::{Conn, Fetched, Stage},
+    messages::Report,
+};
+use metainfo::PieceIndex;
+use ring::ConnId;
+use storage::{StorageError, StoreEvent, StoreKey};
+
+impl Shard {
+    pub(super) fn torrent_of(&self, key: StoreKey) -> Option<usize> {
+        self.by_store.get(key.slot()).copied().flatten()
+    }
+
+    pub(super) fn on_store_event(&mut self, event: StoreEvent) {
+        match event {
+            StoreEvent::Fetched { cookie, block, data, range_in_buf, .. } => {
+                let fetched = Fetched { block, data, range: range_in_buf };
+                self.on_fetched(ConnId::from_bits(cookie), Some(fetched));
+            }
+            StoreEvent::FetchFailed { key, cookie, error, .. } => {
+                self.on_fetched(ConnId::from_bits(cookie), None);
+                if !matches!(error, StorageError::Busy) {
+                    self.trouble(key, &error);
+                }
+            }
+            StoreEvent::PieceWritten { key, piece } => self.on_written(key, piece),
+            StoreEvent::WriteFailed { key, piece, error } => {
+                if let Some(slot) = self.torrent_of(key) {
+                    self.torrents[slot].swarm.piece_dropped(self.now, piece);
+                }
+                self.trouble(key, &error);
+            }
+            StoreEvent::Synced { key, durable, stamps } => {
+                if let Some(slot) = self.torrent_of(key) {
+                    let torrent = &mut self.torrents[slot];
+                    torrent.syncing = false;
+                    let (id, is_final) = (torrent.id, torrent.stopping);
+                    self.report(Report::Durable { id, have: durable, stamps, is_final });
+                    if is_final {
+                        self.end_torrent(slot);
+                    }
+                }
+            }
+            StoreEvent::SyncFailed { key, error, .. } => {
+                if let Some(slot) = self.torrent_of(key) {
+                    self.torrents[slot].syncing = false;
+                    let id = self.torrents[slot].id;
+                    self.report(Report::Suspect { id });
+                }
+                self.trouble(key, &error);
+            }
+            StoreEvent::FileTrouble { key, error } => self.trouble(key, &error),
+            StoreEvent::FilesFinished { key } => {
+                if let Some(slot) = self.torrent_of(key) {
+                    self.begin_sync(slot);
+                }
+            }
+            StoreEvent::FileAdopted { .. } => {}
+        }
+    }
+
+    /// A cold block has been read for a peer, or could not be.
+    fn on_fetched(&mut self, id: ConnId, fetched: Option<Fetched>) {
+        let Some(Conn { stage: Stage::Peer(peer), .. }) = self.conns.get(id) else { return };
+        peer.fetching -= 1;
+        peer.fetched.extend(fetched);
+        let slot = peer.torrent;
+        if let Some(torrent) = self.torrents.get_mut(slot) {
+            torrent.swarm.wake(peer.key);
+            self.mark_ready(slot);
+        }
+    }
+
+    fn on_written(&mut self, key: StoreKey, piece: PieceIndex) {
+        let Some(slot) = self.torrent_of(key) else { return };
+        let torrent = &mut self.torrents[slot];
+        torrent.swarm.piece_written(self.now, piece);
+        if !torrent.dirty {
+            torrent.dirty = true;
+            torrent.next_sync = self.now + self.settings.sync_interval;
+        }
+        self.mark_ready(slot);
+    }
+
+    /// Everything that is wanted has been written: files get their exact shape, and what was written
+    /// is made durable.
+    pub(super) fn on_completed(&mut self, slot: usize) {
+        let Some(torrent) = self.torrents.get(slot) else { return };
+        let (id, store) = (torrent.id, torrent.store);
+        tracing::info!(torrent = %torrent.info_hash, "completed");
+        self.store.finish_files(&mut self.ring, store);
+        self.report(Report::Completed(id));
+    }
+
+    pub(super) fn begin_sync(&mut self, slot: usize) {
+        if let Some(torrent) = self.torrents.get_mut(slot) {
+            torrent.dirty = false;
+            torrent.syncing = true;
+            self.store.sync(&mut self.ring, torrent.store);
+        }
+    }
+
+    /// A local error: the torrent is stopped by it, and the control side told why.
+    fn trouble(&mut self, key: StoreKey, error: &StorageError) {
+        let Some(slot) = self.torrent_of(key) else { return };
+        let torrent = &self.torrents[slot];
+        if torrent.stopping {
+            // What could not be synced is not claimed; the stop goes on without it.
+            if !torrent.syncing {
+                self.end_torrent(slot);
+            }
+            return;
+        }
+        tracing::error!(torrent = %torrent.info_hash, %error, "stopped by a local error");
+        let id = torrent.id;
+        self.report(Report::Trouble { id, message: error.to_string() });
+        self.stop_torrent(slot);
+    }
+}

@@ -1,0 +1,128 @@
+//! A torrent as its shard holds it.
+
+use super::{download::OpenPieces, messages::StartTorrent};
+use crate::status::TorrentId;
+use discovery::Progress;
+use metainfo::{InfoHash, Layout, PieceHashes, PieceIndex};
+use ring::ConnId;
+use std::{sync::Arc, time::Duration};
+use storage::StoreKey;
+use swarm::{MemoryBudget, PeerKey, Priority, Stats, Swarm};
+use wire::{Handshake, PeerId, Reserved};
+
+pub(super) struct Torrent {
+    pub(super) id: TorrentId,
+    pub(super) info_hash: InfoHash,
+    pub(super) peer_id: PeerId,
+    pub(super) layout: Arc<Layout>,
+    hashes: Arc<PieceHashes>,
+    pub(super) swarm: Swarm,
+    pub(super) store: StoreKey,
+    pub(super) pieces: OpenPieces,
+    /// The connections of the swarm's peers, by their keys.
+    conns: Vec<Option<ConnId>>,
+    pub(super) is_ready: bool,
+    /// Pieces written since the last sync began.
+    pub(super) dirty: bool,
+    pub(super) next_sync: Duration,
+    pub(super) syncing: bool,
+    /// It leaves the shard when its last sync is through.
+    pub(super) stopping: bool,
+    pub(super) next_want: Duration,
+    pub(super) progress: Arc<Progress>,
+    /// What was told last, to tell only what is new.
+    pub(super) told: Told,
+}
+
+#[derive(Default)]
+pub(super) struct Told {
+    pub(super) stats: Stats,
+    pub(super) left: u64,
+    pub(super) pieces: u32,
+    pub(super) ever: bool,
+}
+
+impl Torrent {
+    pub(super) fn new(
+        start: StartTorrent,
+        store: StoreKey,
+        budget: MemoryBudget,
+        now: Duration,
+    ) -> Torrent {
+        let geometry = start.layout.geometry();
+        let seed = u64::from_le_bytes(std::array::from_fn(|at| start.peer_id.0[at + 12]));
+        let mut swarm = Swarm::new(geometry, start.have, start.swarm, budget, seed);
+        swarm.set_identity(start.info_hash, start.peer_id);
+        if !start.priorities.is_empty() {
+            swarm.set_priorities(now, &piece_priorities(&start.layout, &start.priorities));
+        }
+        Torrent {
+            id: start.id,
+            info_hash: start.info_hash,
+            peer_id: start.peer_id,
+            layout: start.layout,
+            hashes: start.hashes,
+            swarm,
+            store,
+            pieces: OpenPieces::new(geometry),
+            conns: Vec::new(),
+            is_ready: false,
+            dirty: false,
+            next_sync: now,
+            syncing: false,
+            stopping: false,
+            next_want: now,
+            progress: start.progress,
+            told: Told::default(),
+        }
+    }
+
+    pub(super) fn handshake(&self) -> Handshake {
+        Handshake { reserved: RESERVED, info_hash: self.info_hash, peer_id: self.peer_id }
+    }
+
+    pub(super) fn conn(&self, key: PeerKey) -> Option<ConnId> {
+        self.conns.get(key.index()).copied().flatten()
+    }
+
+    pub(super) fn set_conn(&mut self, key: PeerKey, conn: Option<ConnId>) {
+        if self.conns.len() <= key.index() {
+            self.conns.resize(key.index() + 1, None);
+        }
+        self.conns[key.index()] = conn;
+    }
+
+    pub(super) fn peer_conns(&self) -> Vec<ConnId> {
+        self.conns.iter().copied().flatten().collect()
+    }
+
+    /// The hash that the piece must have.
+    pub(super) fn expected(&self, piece: PieceIndex) -> &[u8; 20] {
+        self.hashes.get(piece)
+    }
+}
+
+/// What we say of ourselves in every handshake.
+pub(super) const RESERVED: Reserved = Reserved::NONE.with_extension_protocol().with_fast();
+
+/// Each piece has the highest priority of the files it touches; pieces of pad files alone count as
+/// normal, as they cost nothing but must be there.
+pub(crate) fn piece_priorities(layout: &Layout, files: &[Priority]) -> Vec<Priority> {
+    let mut pieces = vec![Priority::Skip; layout.geometry().piece_count() as usize];
+    for (index, file) in layout.files() {
+        if file.is_pad() {
+            continue;
+        }
+        let priority = files.get(index.as_usize()).copied().unwrap_or_default();
+        for piece in layout.pieces_of(index) {
+            let place = &mut pieces[piece as usize];
+            *place = (*place).max(priority);
+        }
+    }
+    pieces
+}
+
+/// Which files are to be in the download folder.
+pub(super) fn wanted_files(files: &[Priority]) -> Box<[bool]> {
+    files.iter().map(|&priority| priority != Priority::Skip).collect()
+}
