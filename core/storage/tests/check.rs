@@ -1,4 +1,5 @@
 //! Rechecks and resume data on real files.
+#![allow(clippy::unwrap_used)]
 
 mod common;
 

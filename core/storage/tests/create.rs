@@ -1,4 +1,5 @@
 //! Torrents made of real files: read back, and their data found good.
+#![allow(clippy::unwrap_used)]
 
 use metainfo::{
     Metainfo,

@@ -1,4 +1,5 @@
 //! The store on real files and real rings, with both drivers.
+#![allow(clippy::unwrap_used)]
 
 mod common;
 
@@ -6,7 +7,8 @@ use common::{Entry, Sample, Shard, drivers, sample, written};
 use metainfo::{BLOCK_LENGTH, Bitfield};
 use proptest::prelude::*;
 use ringseed_storage::{
-    Allocation, FileStamp, StorageError, StoreEvent, StoreLimits, TorrentFiles, part_file,
+    Allocation, FileStamp, ResumeData, StorageError, StoreEvent, StoreLimits, TorrentFiles,
+    check_stamps, part_file,
 };
 use std::{fs, os::unix::fs::MetadataExt, time::Duration};
 
@@ -275,6 +277,76 @@ fn what_is_durable_never_includes_a_piece_whose_write_ended_after_the_sync_began
             assert_eq!(FileStamp::read(&path).unwrap(), *stamp);
         }
         assert_eq!(stamps[3], FileStamp::ABSENT);
+    }
+}
+
+#[test]
+fn a_file_that_is_not_wanted_any_more_is_kept_and_served() {
+    let sample = sample(&[(50_000, false), (50_000, false)], 16384, 1);
+    for driver in drivers() {
+        let folder = tempfile::tempdir().unwrap();
+        sample.lay_down(folder.path());
+        let mut shard = Shard::new(driver, StoreLimits::default());
+        let key = shard.store.add(TorrentFiles {
+            wanted: Some([false, true].into()),
+            ..sample.files(folder.path())
+        });
+        all_blocks_are_served(&mut shard, key, &sample);
+        shard.write(key, &sample, 3);
+        assert_eq!(written(&shard.settle()), [3]);
+        assert!(!part_file(folder.path(), sample.info_hash).exists());
+        files_are_as_in(&sample, folder.path());
+    }
+}
+
+#[test]
+fn resume_data_of_a_synced_torrent_holds_after_a_restart() {
+    let sample = sample(&[(50_000, false), (50_000, false), (50_000, false)], 16384, 1);
+    for driver in drivers() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut shard = Shard::new(driver, limits());
+        let wanted = TorrentFiles {
+            wanted: Some([true, true, false].into()),
+            ..sample.files(folder.path())
+        };
+        let key = shard.store.add(wanted.clone());
+        let parts = part_file(folder.path(), sample.info_hash);
+        for piece in 0..7 {
+            shard.write(key, &sample, piece);
+        }
+        assert_eq!(written(&shard.settle()).len(), 7);
+        for _ in 0..2 {
+            shard.store.sync(&mut shard.ring, key);
+            let events = shard.settle();
+            let [StoreEvent::Synced { durable, stamps, .. }] = &events[..] else {
+                panic!("{events:?}")
+            };
+            let resume =
+                ResumeData { have: durable.clone(), stamps: stamps.clone(), is_final: true };
+            let report = check_stamps(folder.path(), &parts, &sample.layout, &resume).unwrap();
+            assert_eq!(report.trusted.iter().collect::<Vec<_>>(), (0..7).collect::<Vec<_>>());
+            assert!(report.changed.is_empty());
+        }
+        // The same without any memory of how the files looked.
+        shard.store.remove(key);
+        let key = shard.store.add(wanted);
+        let mut have = Bitfield::none(10);
+        for piece in (0..7).filter_map(|piece| sample.layout.geometry().piece(piece)) {
+            have.set(piece);
+        }
+        shard.store.set_durable(key, &have, &[]);
+        shard.store.sync(&mut shard.ring, key);
+        let events = shard.settle();
+        let [StoreEvent::Synced { durable, stamps, .. }] = &events[..] else {
+            panic!("{events:?}")
+        };
+        assert_eq!(*durable, have);
+        let resume = ResumeData { have, stamps: stamps.clone(), is_final: true };
+        let report = check_stamps(folder.path(), &parts, &sample.layout, &resume).unwrap();
+        assert!(report.changed.is_empty(), "{report:?}");
+        fs::remove_file(&parts).unwrap();
+        let report = check_stamps(folder.path(), &parts, &sample.layout, &resume).unwrap();
+        assert_eq!(report.doubtful.iter().collect::<Vec<_>>(), [6]);
     }
 }
 

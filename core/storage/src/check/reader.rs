@@ -22,7 +22,7 @@ use std::{
 const SLICE: usize = 64 * 1024;
 
 /// Bytes read at a time where one piece is hashed after the other.
-const SINGLE_SLICE: usize = 256 * 1024;
+const SINGLE_SLICE: usize = 128 * 1024;
 
 /// One thread's buffer and open files.
 pub(super) struct Reader {
@@ -57,6 +57,14 @@ struct Lane {
     is_bad: bool,
 }
 
+/// The torrent's bytes that a group of pieces lies in.
+struct Group {
+    start: u64,
+    end: u64,
+    /// As many bytes further on: the next group, which is asked for while this one is hashed.
+    ahead: u64,
+}
+
 impl Reader {
     pub fn new(hasher: Hasher) -> Reader {
         let lanes = hasher.backend().lanes();
@@ -76,7 +84,7 @@ impl Reader {
         let request = &job.request;
         let geometry = request.layout.geometry();
         let mut found = Found::default();
-        let group = group_range(request, pieces);
+        let group = Group::new(request, pieces);
         let mut lanes: Vec<Lane> = pieces
             .iter()
             .map(|&piece| {
@@ -109,7 +117,7 @@ impl Reader {
         &mut self,
         request: &CheckRequest,
         lanes: &mut [Lane],
-        group: &Range<u64>,
+        group: &Group,
         found: &mut Found,
     ) {
         let mut buffer = std::mem::take(&mut self.buffer);
@@ -142,7 +150,7 @@ impl Reader {
         request: &CheckRequest,
         offset: u64,
         into: &mut [u8],
-        group: &Range<u64>,
+        group: &Group,
     ) -> Result<(), Option<StorageError>> {
         let mut at = 0;
         for span in request.layout.spans(offset, into.len() as u64) {
@@ -165,7 +173,7 @@ impl Reader {
     }
 
     /// Whether the whole piece was never written, so that its bytes are zeros but should not be.
-    fn is_hole(&mut self, request: &CheckRequest, piece: PieceIndex, group: &Range<u64>) -> bool {
+    fn is_hole(&mut self, request: &CheckRequest, piece: PieceIndex, group: &Group) -> bool {
         let layout = &request.layout;
         let is_hole = layout.piece_spans(piece).all(|span| {
             span.pad
@@ -195,7 +203,7 @@ impl Reader {
         &mut self,
         request: &CheckRequest,
         span: &Span,
-        group: &Range<u64>,
+        group: &Group,
     ) -> io::Result<Rc<Source>> {
         let number = span.file.get();
         if let Some((_, source)) = self.open.iter().rev().find(|(file, _)| *file == number) {
@@ -219,14 +227,14 @@ impl Lane {
     }
 }
 
-/// The torrent's bytes that the group lies in, and as many after it, which are read next.
-fn group_range(request: &CheckRequest, pieces: &[PieceIndex]) -> Range<u64> {
-    let geometry = request.layout.geometry();
-    let start = pieces.first().map_or(0, |&piece| geometry.offset_of(piece));
-    let last = pieces
-        .last()
-        .map_or(0, |&piece| geometry.offset_of(piece) + u64::from(geometry.length_of(piece)));
-    start..(last + (last - start)).min(geometry.total_length())
+impl Group {
+    fn new(request: &CheckRequest, pieces: &[PieceIndex]) -> Group {
+        let geometry = request.layout.geometry();
+        let end_of = |&piece| geometry.offset_of(piece) + u64::from(geometry.length_of(piece));
+        let start = pieces.first().map_or(0, |&piece| geometry.offset_of(piece));
+        let end = pieces.last().map_or(0, end_of);
+        Group { start, end, ahead: (end + (end - start)).min(geometry.total_length()) }
+    }
 }
 
 fn path_of(request: &CheckRequest, span: &Span) -> PathBuf {
@@ -256,11 +264,13 @@ fn open_regular(path: &Path) -> io::Result<Option<fs::File>> {
     }
 }
 
-/// Asks for what the group needs of the file, in order, before the lanes read it in turn.
-fn read_ahead(request: &CheckRequest, span: &Span, file: &fs::File, base: u64, group: &Range<u64>) {
+/// Asks for bytes of a file in order, before lanes read them in turn: of one that begins here, all
+/// that this group and the next need; of others this group's part was asked for with the group
+/// before.
+fn read_ahead(request: &CheckRequest, span: &Span, file: &fs::File, base: u64, group: &Group) {
     let entry = &request.layout[span.file];
-    let start = group.start.max(entry.offset());
-    let length = NonZeroU64::new(group.end.min(entry.end()).saturating_sub(start));
+    let start = if entry.offset() >= group.start { entry.offset() } else { group.end };
+    let length = NonZeroU64::new(group.ahead.min(entry.end()).saturating_sub(start));
     if length.is_some() {
         // A hint: where it is refused, reading is only slower.
         let _ = rustix::fs::fadvise(file, base + start - entry.offset(), length, Advice::WillNeed);

@@ -15,13 +15,14 @@ use ring::{FileStat, Ring};
 
 impl Store {
     /// Says which pieces the files have for sure, from resume data or a recheck, and how the files
-    /// looked then (in the order of the layout, then the part file; empty if not known).
+    /// looked then (in the order of the layout, then the part file; empty if not known, in which
+    /// case the next sync looks). Not to be called while pieces are being written or synced.
     pub fn set_durable(&mut self, key: StoreKey, durable: &Bitfield, stamps: &[FileStamp]) {
         let Some(torrent) = self.torrents.get_mut(key) else { return };
         torrent.held = if durable.is_all() {
             Held::All
         } else {
-            Held::Some(Box::new(Writing::new(&torrent.layout, durable, stamps)))
+            Held::Some(Box::new(Writing::new(durable, stamps)))
         };
     }
 
@@ -79,7 +80,10 @@ impl Store {
 
     pub(super) fn stamp(&mut self, task: &Task, stat: Option<FileStat>) {
         let Some(torrent) = self.torrents.get_mut(task.key) else { return };
-        if let Some(stamp) = torrent.writing().stamps.get_mut(task.file as usize) {
+        let count = torrent.layout.file_count() as usize + 1;
+        let stamps = &mut torrent.writing().stamps;
+        stamps.resize(count, FileStamp::ABSENT);
+        if let Some(stamp) = stamps.get_mut(task.file as usize) {
             *stamp = stat.map_or(FileStamp::ABSENT, |stat| FileStamp {
                 length: stat.length,
                 modified_ns: stat.modified_ns,
@@ -89,7 +93,9 @@ impl Store {
 
     pub(super) fn on_stamped(&mut self, ring: &mut Ring, key: StoreKey) {
         let Some(torrent) = self.torrents.get_mut(key) else { return };
+        let count = torrent.layout.file_count() as usize + 1;
         let writing = torrent.writing();
+        writing.stamps.resize(count, FileStamp::ABSENT);
         let (durable, stamps) = (writing.durable.clone(), writing.stamps.clone());
         self.events.push_back(StoreEvent::Synced { key, durable, stamps });
         self.end_sync(ring, key);

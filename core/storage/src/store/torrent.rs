@@ -96,7 +96,7 @@ pub(super) struct Writing {
     pub durable: Bitfield,
     /// Files written since the last sync began.
     pub dirty: BTreeSet<u32>,
-    /// The files as they were when last synced.
+    /// The files as they were when last synced; what is not in it is not known.
     pub stamps: Vec<FileStamp>,
     /// Whether a sync is under way.
     pub syncing: bool,
@@ -169,7 +169,7 @@ impl Torrent {
     pub fn writing(&mut self) -> &mut Writing {
         if matches!(self.held, Held::All) {
             let all = Bitfield::all(self.layout.geometry().piece_count());
-            self.held = Held::Some(Box::new(Writing::new(&self.layout, &all, &[])));
+            self.held = Held::Some(Box::new(Writing::new(&all, &[])));
         }
         match &mut self.held {
             Held::Some(writing) => writing,
@@ -183,9 +183,10 @@ impl Torrent {
         let geometry = self.layout.geometry();
         let is_had = |piece| geometry.piece(piece).is_some_and(|piece| writing.durable.has(piece));
         let parts = self.places.is_some().then(|| self.parts());
+        let stamp = |index: FileIndex| writing.stamps.get(index.as_usize()).copied();
         let files = self.layout.files().filter(|(index, file)| {
             !file.is_pad()
-                && writing.stamps.get(index.as_usize()) == Some(&FileStamp::ABSENT)
+                && stamp(*index).unwrap_or(FileStamp::ABSENT) == FileStamp::ABSENT
                 && self.layout.pieces_of(*index).any(is_had)
         });
         files.map(|(index, _)| index.get()).chain(parts).collect()
@@ -204,14 +205,12 @@ impl Torrent {
 
 impl Writing {
     /// With these pieces had, and stamps as far as they are known.
-    pub fn new(layout: &Layout, durable: &Bitfield, stamps: &[FileStamp]) -> Writing {
-        let mut stamps = stamps.to_vec();
-        stamps.resize(layout.file_count() as usize + 1, FileStamp::ABSENT);
+    pub fn new(durable: &Bitfield, stamps: &[FileStamp]) -> Writing {
         Writing {
             written: durable.clone(),
             durable: durable.clone(),
             dirty: BTreeSet::new(),
-            stamps,
+            stamps: stamps.to_vec(),
             syncing: false,
             sync_again: false,
         }
@@ -239,7 +238,7 @@ impl Torrents {
         let slot = self.slab.insert(Torrent {
             generation: self.generation,
             info_hash: files.info_hash,
-            held: Held::Some(Box::new(Writing::new(&files.layout, &none, &[]))),
+            held: Held::Some(Box::new(Writing::new(&none, &[]))),
             layout: files.layout,
             root: files.root,
             allocation: files.allocation,
