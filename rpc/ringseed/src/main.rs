@@ -39,7 +39,7 @@ fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("ringseed: {error:#}");
+            eprintln!("ringseed: {}", output::error_line(&error));
             ExitCode::FAILURE
         }
     }

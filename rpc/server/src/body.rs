@@ -50,22 +50,36 @@ pub(crate) enum BodyError {
 }
 
 /// Reads a whole body.
-pub(crate) async fn read<B: Body<Data: Buf> + Unpin>(mut body: B) -> Result<Vec<u8>, BodyError> {
-    let expected = body.size_hint().lower();
-    if expected > api::limits::REQUEST_BYTES as u64 {
+pub(crate) async fn read<B: Body<Data: Buf> + Unpin>(body: B) -> Result<Vec<u8>, BodyError> {
+    let expected = body.size_hint().lower() as usize;
+    let mut bytes = Vec::with_capacity(expected.min(limits::BODY_RESERVE));
+    receive(body, |part| bytes.extend_from_slice(part)).await?;
+    Ok(bytes)
+}
+
+/// Takes a body in without keeping it: a client that is still sending when it is refused would see
+/// a broken connection instead of the refusal.
+pub(crate) async fn discard<B: Body<Data: Buf> + Unpin>(body: B) {
+    // A body that does not end is the client's own loss.
+    let _ = receive(body, |_| {}).await;
+}
+
+async fn receive<B: Body<Data: Buf> + Unpin>(
+    mut body: B,
+    mut part: impl FnMut(&[u8]),
+) -> Result<(), BodyError> {
+    let mut left = api::limits::REQUEST_BYTES;
+    if body.size_hint().lower() > left as u64 {
         return Err(BodyError::TooLarge);
     }
-    let mut bytes = Vec::with_capacity((expected as usize).min(limits::BODY_RESERVE));
     loop {
         let frame = tokio::time::timeout(limits::BODY_PAUSE, body.frame()).await;
-        let Some(frame) = frame.map_err(|_| BodyError::TooSlow)? else { return Ok(bytes) };
+        let Some(frame) = frame.map_err(|_| BodyError::TooSlow)? else { return Ok(()) };
         let Ok(mut data) = frame.map_err(|_| BodyError::Broken)?.into_data() else { continue };
-        if bytes.len() + data.remaining() > api::limits::REQUEST_BYTES {
-            return Err(BodyError::TooLarge);
-        }
+        left = left.checked_sub(data.remaining()).ok_or(BodyError::TooLarge)?;
         while data.has_remaining() {
             let chunk = data.chunk();
-            bytes.extend_from_slice(chunk);
+            part(chunk);
             data.advance(chunk.len());
         }
     }

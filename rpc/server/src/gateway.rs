@@ -36,7 +36,13 @@ impl Gateway {
 
     async fn answer<B: Body<Data: Buf> + Unpin>(&self, request: Request<B>) -> Answer {
         let mut answer = match self.check(&request) {
-            Err(refusal) => *refusal,
+            Err(refusal) => {
+                // Who asked before sending (Expect: 100-continue) needs no more than the answer.
+                if !request.headers().contains_key(header::EXPECT) {
+                    body::discard(request.into_body()).await;
+                }
+                *refusal
+            }
             Ok(()) => self.run(request.into_body()).await,
         };
         let headers = answer.headers_mut();
