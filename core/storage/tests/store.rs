@@ -50,7 +50,7 @@ fn entries() -> impl Strategy<Value = Vec<Entry>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 32, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn what_is_written_is_served(
@@ -128,6 +128,47 @@ proptest! {
             files_are_as_in(&sample, folder.path());
             all_blocks_are_served(&mut shard, key, &sample);
             prop_assert!(!part_file(folder.path(), sample.info_hash).exists());
+        }
+    }
+
+    #[test]
+    fn files_may_become_wanted_and_unwanted_at_any_moment(entries in entries(), seed: u64) {
+        let sample = sample(&entries, 16384, seed);
+        let mut random = fastrand::Rng::with_seed(seed);
+        for driver in drivers() {
+            let folder = tempfile::tempdir().unwrap();
+            let mut shard = Shard::new(driver, limits());
+            let key = shard.store.add(sample.files(folder.path()));
+            let mut order: Vec<u32> = (0..sample.layout.geometry().piece_count()).collect();
+            random.shuffle(&mut order);
+            for &piece in &order {
+                shard.write(key, &sample, piece);
+                if random.u8(..) < 100 {
+                    let wanted: Vec<bool> = entries.iter().map(|_| random.bool()).collect();
+                    shard.store.set_wanted(&mut shard.ring, key, &wanted);
+                }
+                if random.u8(..) < 30 {
+                    shard.store.sync(&mut shard.ring, key);
+                }
+                for _ in 0..random.usize(..4) {
+                    if !shard.store.is_idle() {
+                        shard.turn();
+                    }
+                }
+            }
+            shard.store.set_wanted(&mut shard.ring, key, &vec![true; entries.len()]);
+            let events = shard.settle();
+            let bad: Vec<_> = events
+                .iter()
+                .filter(|event| matches!(event, StoreEvent::FileTrouble { .. }
+                    | StoreEvent::WriteFailed { .. } | StoreEvent::SyncFailed { .. }))
+                .collect();
+            prop_assert!(bad.is_empty(), "{bad:?}");
+            shard.store.set_wanted(&mut shard.ring, key, &vec![true; entries.len()]);
+            shard.store.finish_files(&mut shard.ring, key);
+            shard.settle();
+            files_are_as_in(&sample, folder.path());
+            all_blocks_are_served(&mut shard, key, &sample);
         }
     }
 }

@@ -268,7 +268,6 @@ impl Store {
             let unwanted = place == Place::Wanted && !still_wanted;
             torrent.set_place(file, if unwanted { Place::Unknown } else { place });
             if let (Place::Wanted, Some(file)) = (place, torrent.layout.file(file)) {
-                torrent.writing().dirty.insert(file.get());
                 self.events.push_back(StoreEvent::FileAdopted { key, file });
             }
         }

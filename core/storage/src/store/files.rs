@@ -6,6 +6,7 @@
 
 use super::{
     Op, Store, StoreEvent, StoreKey, Task,
+    jobs::Work,
     torrent::{Allocation, Place, Torrents},
 };
 use crate::{StorageError, StoreLimits, limits::WATCHED_PER_TICK, mapping::Mapped};
@@ -27,6 +28,8 @@ pub(super) struct OpenFile {
     file: u32,
     stage: Stage,
     writable: bool,
+    /// Whether it was to be made by the opening under way.
+    creating: bool,
     folder_made: bool,
     used: bool,
     /// Bytes that it is known to have.
@@ -172,6 +175,7 @@ impl Store {
             file,
             stage: Stage::Opening,
             writable: task.work.needs_writing(),
+            creating: false,
             folder_made: false,
             used: true,
             length: 0,
@@ -187,11 +191,12 @@ impl Store {
     }
 
     fn open_by_name(&mut self, ring: &mut Ring, slot: usize) {
-        let open = &self.files.slab[slot];
+        let open = &mut self.files.slab[slot];
         let Some(torrent) = self.torrents.get(open.key) else {
             return self.abandon(ring, slot, |_| StorageError::Removed);
         };
         let create = open.writable && torrent.place(open.file) == Place::Wanted;
+        open.creating = create;
         let options = OpenOptions { write: open.writable, create };
         let path = torrent.path(open.file);
         self.submit(ring, Op::Prepare { slot }, FileOp::Open { path, options });
@@ -215,18 +220,23 @@ impl Store {
                 None => self.fail(ring, slot, io::ErrorKind::Other.into()),
             },
             (Stage::Opening, Err(error)) if error.kind() == io::ErrorKind::NotFound => {
-                if matches!(place, Place::Unknown | Place::Moving) {
-                    if place == Place::Unknown {
+                match place {
+                    Place::Unknown => {
                         torrent.set_place(open.file, Place::Parts);
+                        self.reroute(ring, slot);
                     }
-                    self.reroute(ring, slot);
-                } else if open.writable && place == Place::Wanted && !open.folder_made {
-                    open.folder_made = true;
-                    open.stage = Stage::MakingFolder;
-                    let path = path.parent().map_or_else(PathBuf::new, Path::to_path_buf);
-                    self.submit(ring, Op::Prepare { slot }, FileOp::MakeDir { path });
-                } else {
-                    self.fail(ring, slot, error);
+                    Place::Moving | Place::Parts => self.reroute(ring, slot),
+                    // It became wanted in the meantime.
+                    Place::Wanted if open.writable && !open.creating => {
+                        self.open_by_name(ring, slot);
+                    }
+                    Place::Wanted if open.writable && !open.folder_made => {
+                        open.folder_made = true;
+                        open.stage = Stage::MakingFolder;
+                        let path = path.parent().map_or_else(PathBuf::new, Path::to_path_buf);
+                        self.submit(ring, Op::Prepare { slot }, FileOp::MakeDir { path });
+                    }
+                    Place::Wanted | Place::Kept => self.fail(ring, slot, error),
                 }
             }
             (Stage::MakingFolder, Ok(_)) => self.open_by_name(ring, slot),
@@ -290,10 +300,16 @@ impl Store {
     fn fail(&mut self, ring: &mut Ring, slot: usize, error: io::Error) {
         let writable = self.files.slab[slot].writable;
         let (key, file) = (self.files.slab[slot].key, self.files.slab[slot].file);
-        let path = self.torrents.get(key).map(|torrent| torrent.path(file)).unwrap_or_default();
+        let torrent = self.torrents.get(key);
+        let path = torrent.map(|torrent| torrent.path(file)).unwrap_or_default();
+        // A part file that is not needed any more has nothing to sync: its bytes have moved to
+        // files that were synced.
+        let is_moot = torrent.is_some_and(|t| t.parts() == file && t.places.is_none());
         let error = StorageError::new(path, error);
         for task in self.drop_slot(slot) {
-            if writable && !task.work.needs_writing() {
+            if is_moot && matches!(task.work, Work::Sync { .. }) {
+                self.finish(ring, task, Ok(()));
+            } else if writable && !task.work.needs_writing() {
                 self.route(ring, task);
             } else {
                 self.finish(ring, task, Err(error.clone()));
