@@ -192,6 +192,35 @@ fn a_block_in_memory_is_sent_from_the_mapping() {
 }
 
 #[test]
+fn a_block_that_left_memory_is_read_and_its_piece_with_it() {
+    let sample = sample(&[(8 << 20, false)], 4 << 20, 1);
+    for driver in drivers() {
+        let folder = tempfile::tempdir().unwrap();
+        sample.lay_down(folder.path());
+        let mut shard = Shard::new(driver, StoreLimits::default());
+        let key = shard.store.add(sample.files(folder.path()));
+        let geometry = sample.layout.geometry();
+        let block = |piece, n| geometry.block(geometry.piece(piece).unwrap(), n);
+        shard.serve(key, block(0, 0)).unwrap();
+        // Nothing has been sent from the mapping: pages that a mapping has touched stay.
+        let file = fs::File::open(sample.path(folder.path(), 0)).unwrap();
+        file.sync_all().unwrap();
+        rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).unwrap();
+        shard.now += Duration::from_secs(5);
+        let (bytes, hot) = shard.serve(key, block(1, 0)).unwrap();
+        if hot {
+            eprintln!("skipped: the page cache does not let go of this file system's pages");
+            return;
+        }
+        assert!(bytes == sample.content(block(1, 0)));
+        shard.now += Duration::from_secs(5);
+        std::thread::sleep(Duration::from_millis(200));
+        let last = geometry.block_count(geometry.piece(1).unwrap()) - 1;
+        assert!(shard.serve(key, block(1, last)).unwrap().1, "the rest of the piece came along");
+    }
+}
+
+#[test]
 fn a_truncated_file_is_an_error_until_it_is_whole_again() {
     let sample = sample(&[(1 << 20, false), (100, false)], 1 << 18, 1);
     for driver in drivers() {
