@@ -26,6 +26,8 @@ pub(super) struct Conn {
     pub(super) pending: u32,
     pub(super) receiving: bool,
     pub(super) sending: bool,
+    /// Zero copy may be of use.
+    pub(super) may_pin: bool,
     /// Where connect(2) goes, at an address that stays.
     connect_to: Option<Box<SockAddr>>,
 }
@@ -33,7 +35,16 @@ pub(super) struct Conn {
 impl Conn {
     pub(super) fn new(socket: OwnedFd, phase: Phase, peer: SocketAddr) -> Conn {
         let connect_to = (phase == Phase::Connecting).then(|| Box::new(peer.into()));
-        Conn { socket, phase, peer, pending: 0, receiving: false, sending: false, connect_to }
+        Conn {
+            socket,
+            phase,
+            peer,
+            pending: 0,
+            receiving: false,
+            sending: false,
+            may_pin: true,
+            connect_to,
+        }
     }
 }
 

@@ -326,7 +326,11 @@ impl UringDriver {
 
     fn sent(&mut self, key: usize, result: i32, flags: u32, events: &mut Vec<Event>) {
         if cqueue::notif(flags) {
-            self.sends.notified(key);
+            if let Some(slot) = self.sends.notified(key, result)
+                && let Some(conn) = self.conns.at(slot)
+            {
+                conn.may_pin = false;
+            }
             return;
         }
         let slot = self.sends.owner(key);
@@ -496,7 +500,8 @@ impl Driver for UringDriver {
         };
         debug_assert!(!found.sending, "one batch at a time");
         found.sending = true;
-        let key = self.sends.insert(conn.slot, batch);
+        let may_pin = found.may_pin;
+        let key = self.sends.insert(conn.slot, batch, may_pin);
         self.submit_send(conn.slot, key);
     }
 

@@ -5,6 +5,12 @@ use io_uring::{opcode, squeue, types};
 use slab::Slab;
 use std::{io, mem, ptr};
 
+/// `IORING_SEND_ZC_REPORT_USAGE`: the notification tells whether the kernel copied after all.
+const REPORT_USAGE: u16 = 8;
+
+/// `IORING_NOTIF_USAGE_ZC_COPIED`, the sign bit of such a notification's result.
+const COPIED: i32 = i32::MIN;
+
 pub(super) struct Sends {
     under_way: Slab<Box<Send>>,
     pool: Vec<SendBatch>,
@@ -43,9 +49,10 @@ impl Sends {
         self.under_way.len()
     }
 
-    pub(super) fn insert(&mut self, owner: u32, mut batch: SendBatch) -> usize {
+    /// `may_pin` is whether zero copy has not been of no use to this connection before.
+    pub(super) fn insert(&mut self, owner: u32, mut batch: SendBatch, may_pin: bool) -> usize {
         batch.resolve();
-        let zero_copy = self.zero_copy && !batch.is_small();
+        let zero_copy = self.zero_copy && may_pin && !batch.is_small();
         // SAFETY: msghdr is plain numbers and pointers, for which all zeros is a value.
         let header = unsafe { mem::zeroed() };
         self.under_way.insert(Box::new(Send {
@@ -75,7 +82,7 @@ impl Sends {
         let flags = (libc::MSG_WAITALL | libc::MSG_NOSIGNAL) as u32;
         let header = ptr::from_ref(&send.header);
         if send.zero_copy {
-            opcode::SendMsgZc::new(fd, header).flags(flags).build()
+            opcode::SendMsgZc::new(fd, header).flags(flags).ioprio(REPORT_USAGE).build()
         } else {
             opcode::SendMsg::new(fd, header).flags(flags).build()
         }
@@ -114,12 +121,16 @@ impl Sends {
         outcome
     }
 
-    /// The kernel reads a zero-copy batch no more.
-    pub(super) fn notified(&mut self, key: usize) {
-        self.under_way[key].notification_due -= 1;
-        if self.under_way[key].finished {
+    /// The kernel reads a zero-copy batch no more. The connection's slot, if zero copy is of no use
+    /// on it: the kernel copied all the same, as it does on the way to this very machine.
+    pub(super) fn notified(&mut self, key: usize, result: i32) -> Option<u32> {
+        let send = &mut *self.under_way[key];
+        send.notification_due -= 1;
+        let useless = (result & COPIED != 0).then_some(send.owner);
+        if send.finished {
             self.finish(key);
         }
+        useless
     }
 
     /// Gives up what is left of a send between two submissions.
