@@ -149,11 +149,11 @@ settings! {
     rename_partial_files "rename-partial-files": bool = false, Fixed;
     /// Requests that a peer may queue.
     reqq "reqq": u32 = 0, Set;
-    /// See [`version`].
+    /// Number of the contract that clients go by.
     rpc_version "rpc-version": i64 = version::RPC_VERSION, Told;
-    /// See [`version`].
+    /// The oldest contract that clients may have.
     rpc_version_minimum "rpc-version-minimum": i64 = version::RPC_VERSION_MINIMUM, Told;
-    /// See [`version`].
+    /// The contract as a version.
     rpc_version_semver "rpc-version-semver": &'static str = version::RPC_VERSION_SEMVER, Told;
     /// Whether a script runs when a torrent was added.
     script_torrent_added_enabled "script-torrent-added-enabled": bool = false, Fixed;
@@ -198,7 +198,7 @@ settings! {
     units "units": Units = Units::ours(), Told;
     /// Whether µTP is used.
     utp_enabled "utp-enabled": bool = false, Fixed;
-    /// See [`version`].
+    /// A Transmission version for clients that look for one, then ours.
     version "version": String = version::version(), Told;
 }
 

@@ -1,0 +1,102 @@
+//! docs/rpc.md lists every method and field as the code has it.
+//!
+//! With `RINGSEED_WRITE_DOCS=1` the lists are written instead of compared.
+
+#![allow(clippy::unwrap_used, reason = "writing to memory cannot fail")]
+
+use ringseed_api::{
+    Name, method,
+    session::{SessionField, State},
+    torrent::TorrentField,
+};
+use std::{fmt::Write, fs, path::PathBuf};
+
+/// The methods of Transmission 4.1 that are not served yet.
+const MISSING_METHODS: [&str; 10] = [
+    "torrent_set_location",
+    "torrent_rename_path",
+    "queue_move_top",
+    "queue_move_up",
+    "queue_move_down",
+    "queue_move_bottom",
+    "blocklist_update",
+    "port_test",
+    "group_get",
+    "group_set",
+];
+
+fn names(name: Name) -> String {
+    match name.snake == name.legacy {
+        true => format!("`{}`", name.snake),
+        false => format!("`{}` / `{}`", name.snake, name.legacy),
+    }
+}
+
+/// One line for a table cell.
+fn cell(doc: &str) -> String {
+    doc.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "\\|")
+}
+
+fn methods() -> String {
+    let mut text = String::from("| method | changes anything | served |\n|---|---|---|\n");
+    for method in method::TABLE {
+        let name = names(Name { snake: method.name, legacy: method.legacy });
+        let changes = if method.side_effects { "yes" } else { "no" };
+        writeln!(text, "| {name} | {changes} | yes |").unwrap();
+    }
+    for name in MISSING_METHODS {
+        writeln!(
+            text,
+            "| `{name}` / `{}` | | not yet: “method not found” |",
+            name.replace('_', "-")
+        )
+        .unwrap();
+    }
+    text
+}
+
+fn torrent_fields() -> String {
+    let mut text = String::from("| field | what it tells | state |\n|---|---|---|\n");
+    for field in TorrentField::ALL {
+        let state = if field.is_fixed() { "always the same" } else { "" };
+        writeln!(text, "| {} | {} | {state} |", names(field.name()), cell(field.doc())).unwrap();
+    }
+    text
+}
+
+fn session_fields() -> String {
+    let mut text = String::from("| setting | what it is | state |\n|---|---|---|\n");
+    for field in SessionField::ALL {
+        let state = match field.state() {
+            State::Set => "told and set",
+            State::Told => "told",
+            State::Fixed => "always the same",
+        };
+        writeln!(text, "| {} | {} | {state} |", names(field.name()), cell(field.doc())).unwrap();
+    }
+    text
+}
+
+#[test]
+fn the_page_lists_every_method_and_field_with_its_state() {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../docs/rpc.md");
+    let mut page = fs::read_to_string(&path).expect("docs/rpc.md");
+    let write = std::env::var_os("RINGSEED_WRITE_DOCS").is_some();
+    for (list, text) in [
+        ("methods", methods()),
+        ("torrent fields", torrent_fields()),
+        ("settings", session_fields()),
+    ] {
+        let (begin, end) = (format!("<!-- {list} -->\n"), format!("<!-- end of {list} -->"));
+        let from = page.find(&begin).expect("the beginning of the list") + begin.len();
+        let to = page.find(&end).expect("the end of the list");
+        if write {
+            page.replace_range(from..to, &text);
+        } else {
+            assert_eq!(&page[from..to], text, "write docs/rpc.md anew with RINGSEED_WRITE_DOCS=1");
+        }
+    }
+    if write {
+        fs::write(&path, page).expect("docs/rpc.md can be written");
+    }
+}
