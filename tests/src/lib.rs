@@ -10,6 +10,7 @@
 //! the program that `RINGSEED_BIN` names. Without `RINGSEED_DRIVER` every test runs in both drivers.
 
 mod clients;
+mod mount;
 mod opentracker;
 pub mod peer;
 mod ports;
@@ -28,6 +29,7 @@ pub use clients::qbittorrent::QBittorrent;
 pub use clients::ringseed::{Options, Ringseed};
 pub use clients::transmission::{Release, Transmission};
 pub use clients::{Client, State, wait_complete};
+pub use mount::Mount;
 pub use opentracker::Opentracker;
 pub use ports::free_port;
 pub use process::Process;

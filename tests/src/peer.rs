@@ -3,6 +3,7 @@
 use crate::{Torrent, free_port};
 use anyhow::{Context, Result, bail};
 use metainfo::{Bitfield, Geometry, InfoHash};
+use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
@@ -179,6 +180,16 @@ impl Seed {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Calls a peer from its own address; its handshake is sent, and nothing read.
+    pub fn call(&self, peer: SocketAddr, info_hash: InfoHash) -> Result<TcpStream> {
+        let socket = socket(AddressFamily::INET, SocketType::STREAM, None)?;
+        bind(&socket, &SocketAddr::new(self.address.ip(), 0))?;
+        connect(&socket, &peer)?;
+        let mut socket = TcpStream::from(socket);
+        socket.write_all(&handshake(info_hash))?;
+        Ok(socket)
     }
 
     /// Connections that were made to it.

@@ -5,13 +5,13 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
-/// A client that is not installed. Tests that need it are skipped, visibly; under `CI=true` they fail.
+/// What is not there: a client, or a right. Tests that need it are skipped, visibly; under `CI=true` they fail.
 #[derive(Debug)]
 pub struct Missing(pub String);
 
 impl std::fmt::Display for Missing {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} is missing: run scripts/setup-peers", self.0)
+        write!(f, "{} is missing", self.0)
     }
 }
 
@@ -26,7 +26,7 @@ pub fn peer_program(name: &str) -> Result<PathBuf> {
     };
     let program = folder.join("bin").join(name);
     if !program.exists() {
-        bail!(Missing(name.to_owned()));
+        bail!(Missing(format!("{name} (run scripts/setup-peers)")));
     }
     Ok(program)
 }
