@@ -29,7 +29,8 @@ pub fn load(dir: &Path, flags: &[(&'static str, Value)]) -> anyhow::Result<Setti
     let path = dir.join(FILE);
     let document = read(&path)?;
     let driver = std::env::var("RINGSEED_DRIVER").ok().filter(|driver| !driver.is_empty());
-    merge(document, driver, flags).with_context(|| format!("{}", path.display()))
+    merge(document, driver, flags)
+        .with_context(|| format!("a setting is wrong, in {} or in a flag", path.display()))
 }
 
 /// Settings from defaults, environment and flags only.

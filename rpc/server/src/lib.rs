@@ -15,6 +15,7 @@ mod listener;
 mod methods;
 mod mime;
 mod session_id;
+mod trackers;
 mod view;
 
 pub use listener::Running;

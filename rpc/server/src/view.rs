@@ -23,7 +23,7 @@ pub(crate) struct View<'a> {
     /// The folder of the copies of .torrent files.
     pub(crate) copies: &'a Path,
     /// Its trackers, if they were asked for.
-    pub(crate) trackers: &'a [TrackerStatus],
+    pub(crate) trackers: Vec<TrackerStatus>,
 }
 
 /// The files that clients see, in their order: padding is not among them.

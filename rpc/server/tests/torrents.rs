@@ -264,6 +264,20 @@ fn torrents_are_edited_and_mistakes_told() {
         assert_eq!(rig.error("torrent_set", set(json!({ "tracker_list": "x" }))).await["code"], 2);
         let add = json!({ "tracker_add": ["http://127.0.0.1:7/announce"] });
         assert_eq!(rig.error("torrent_set", set(add)).await["code"], 1);
+        // A torrent that does not run has its trackers too, and they can be edited by their ids.
+        let told = rig.get(id, &["trackers", "tracker_stats"]).await;
+        assert_eq!(told["trackers"][1]["announce"], "udp://127.0.0.1:8/announce");
+        assert_eq!(
+            (&told["trackers"][1]["tier"], &told["tracker_stats"][1]["host"]),
+            (&json!(1), &json!("127.0.0.1:8"))
+        );
+        assert_eq!(told["tracker_stats"][1]["seeder_count"], -1);
+        let remove = json!({ "ids": [id], "trackerRemove": [told["trackers"][0]["id"]] });
+        assert_eq!(rig.legacy("torrent-set", remove).await["result"], "success");
+        assert_eq!(
+            rig.get(id, &["tracker_list"]).await["tracker_list"],
+            "udp://127.0.0.1:8/announce\n"
+        );
         rig.call("torrent_set", set(json!({ "tracker_list": "" }))).await;
         assert_eq!(rig.get(id, &["tracker_list"]).await["tracker_list"], "");
     });

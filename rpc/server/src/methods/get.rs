@@ -1,7 +1,7 @@
 //! torrent_get.
 
 use super::{Control, resolve, unix_now};
-use crate::{execute::Outcome, limits, view::View};
+use crate::{execute::Outcome, limits, trackers, view::View};
 use api::{
     Writer,
     ids::Selector,
@@ -33,7 +33,7 @@ pub(super) async fn torrent_get(control: Arc<Control>, params: Params) -> Outcom
     let buffer = Vec::with_capacity(256 + ids.len() * get.fields.len() * BYTES_PER_FIELD);
     let mut writer = Writer::new(buffer, params.dialect());
     writer.begin_object();
-    let trackers: Vec<_> = match with_trackers {
+    let known: Vec<_> = match with_trackers {
         true => ids.iter().map(|&id| control.session.trackers(id)).collect(),
         false => Vec::new(),
     };
@@ -53,7 +53,7 @@ pub(super) async fn torrent_get(control: Arc<Control>, params: Params) -> Outcom
                 position: positions.get(id).copied().unwrap_or(0),
                 detail: details.get(id),
                 copies: &copies,
-                trackers: trackers.get(at).map_or(&[], |trackers| &trackers[..]),
+                trackers: known.get(at).map_or(Vec::new(), |known| trackers::of(torrent, known)),
             });
         }
         list.end();

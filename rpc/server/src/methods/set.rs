@@ -1,7 +1,7 @@
 //! torrent_set.
 
 use super::{Control, each_once, nothing, resolve};
-use crate::{execute::Outcome, view::visible_files};
+use crate::{execute::Outcome, trackers, view::visible_files};
 use api::{
     Code, RpcError,
     params::{FileChanges, FilePriority, Params, TorrentSet},
@@ -29,7 +29,7 @@ pub(super) async fn torrent_set(control: Arc<Control>, params: Params) -> Outcom
 }
 
 fn set_one(control: &Control, id: TorrentId, set: &TorrentSet) -> Result<(), RpcError> {
-    let statuses = control.session.trackers(id);
+    let known = control.session.trackers(id);
     let change = control.session.read(|catalog| {
         let Some(torrent) = catalog.get(id) else { return Ok(None) };
         let change = Change {
@@ -37,7 +37,7 @@ fn set_one(control: &Control, id: TorrentId, set: &TorrentSet) -> Result<(), Rpc
             file_priorities: changed_priorities(torrent, &set.files)?,
             peer_limit: set.peer_limit,
             sequential: set.sequential_download,
-            trackers: changed_trackers(torrent, set, &statuses)?,
+            trackers: changed_trackers(torrent, set, &trackers::of(torrent, &known))?,
         };
         Ok::<_, RpcError>(Some(change))
     })?;
