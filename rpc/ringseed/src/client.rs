@@ -20,9 +20,12 @@ impl Client {
         // The HTTP client wants a provider of cryptography even for plain connections. A second
         // installation is refused, and then there is one already.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let url = Url::parse(url).with_context(|| {
+        let mut url = Url::parse(url).with_context(|| {
             format!("'{url}' is no URL: it looks like http://127.0.0.1:9091/transmission/rpc")
         })?;
+        if url.path() == "/" {
+            url.set_path("/transmission/rpc");
+        }
         let http = reqwest::Client::builder()
             .no_proxy()
             .connect_timeout(limits::CONNECT_PATIENCE)

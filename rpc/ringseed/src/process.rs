@@ -2,7 +2,7 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::future::Future;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Lets the process have as many open files as it may: every peer is one.
 pub fn raise_file_limit() {
@@ -25,20 +25,24 @@ pub fn block_on<R>(future: impl Future<Output = anyhow::Result<R>>) -> anyhow::R
     done
 }
 
-/// SIGINT and SIGTERM.
-pub struct Signals(tokio::signal::unix::Signal, tokio::signal::unix::Signal);
+/// SIGINT, SIGTERM and SIGHUP.
+pub struct Signals([Signal; 3]);
 
 impl Signals {
     /// From now on they no longer end the process.
     pub fn catch() -> anyhow::Result<Signals> {
-        Ok(Signals(signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?))
+        let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
+        let [interrupt, terminate, hangup] = kinds.map(signal);
+        Ok(Signals([interrupt?, terminate?, hangup?]))
     }
 
     /// Waits for the next one.
     pub async fn next(&mut self) {
+        let [interrupt, terminate, hangup] = &mut self.0;
         tokio::select! {
-            _ = self.0.recv() => {}
-            _ = self.1.recv() => {}
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = hangup.recv() => {}
         }
     }
 }

@@ -7,6 +7,7 @@ use api::{
     torrent::TorrentView,
     tracker_list,
 };
+use data_encoding::HEXLOWER;
 use engine::status::{Activity, Detail, Priority, Torrent, TrackerStatus, Trouble};
 use metainfo::FileIndex;
 use std::{borrow::Cow, fmt::Write, path::Path};
@@ -183,7 +184,7 @@ impl TorrentView for View<'_> {
     }
 
     fn hash_string(&self) -> String {
-        self.torrent.info_hash.to_string()
+        HEXLOWER.encode(&self.torrent.info_hash.0)
     }
 
     fn have_unchecked(&self) -> u64 {

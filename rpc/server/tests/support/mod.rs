@@ -65,6 +65,7 @@ impl Rig {
             peer_port: 0,
             peer_bind: "127.0.0.1".into(),
             cores: 1,
+            driver: std::env::var("RINGSEED_DRIVER").unwrap_or_else(|_| "auto".into()),
             ..Settings::default()
         };
         std::fs::create_dir(&settings.download_dir).unwrap();
