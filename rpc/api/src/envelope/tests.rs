@@ -189,3 +189,41 @@ proptest! {
         answer(&body);
     }
 }
+
+proptest! {
+    #[test]
+    fn a_call_means_the_same_in_both_dialects(
+        which in 0..crate::method::TABLE.len(),
+        id: i64,
+        torrents in prop::collection::vec(any::<u32>(), 0..5),
+        fields in prop::collection::vec(0..crate::torrent::TorrentField::ALL.len(), 1..10),
+    ) {
+        let method = &crate::method::TABLE[which];
+        let names: Vec<_> =
+            fields.iter().map(|&at| crate::torrent::TorrentField::ALL[at].name()).collect();
+        let fields = |dialect| names.iter().map(|name| name.in_dialect(dialect)).collect::<Vec<_>>();
+        let newer = json!({
+            "jsonrpc": "2.0", "method": method.name, "id": id,
+            "params": { "ids": torrents, "fields": fields(Dialect::JsonRpc) },
+        });
+        let older = json!({
+            "method": method.legacy, "tag": id,
+            "arguments": { "ids": torrents, "fields": fields(Dialect::Legacy) },
+        });
+        let read = |body: &Value| -> (Option<&'static Method>, Params, Value) {
+            let body = body.to_string();
+            let Message::Single(Incoming::Call(call)) = parse(body.as_bytes()) else { panic!() };
+            let mut out = Vec::new();
+            call.write_success(&mut out, b"{}");
+            (call.method, call.read_params().unwrap(), serde_json::from_slice(&out).unwrap())
+        };
+        let (newer, older) = (read(&newer), read(&older));
+        prop_assert_eq!(newer.0, Some(method));
+        prop_assert_eq!(newer.0, older.0);
+        prop_assert_eq!(newer.1.selector(), older.1.selector());
+        let asked = crate::params::TorrentGet::parse;
+        prop_assert_eq!(asked(&newer.1), asked(&older.1));
+        prop_assert_eq!(newer.2, json!({ "jsonrpc": "2.0", "result": {}, "id": id }));
+        prop_assert_eq!(older.2, json!({ "arguments": {}, "result": "success", "tag": id }));
+    }
+}
