@@ -20,10 +20,11 @@ pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 pub(crate) const GREETING_PEERS: usize = 2048;
 
 /// Hashing waits this long for more pieces to fill the lanes.
-pub(crate) const HASH_PATIENCE: Duration = Duration::from_millis(3);
+pub(crate) const HASH_PATIENCE: Duration = Duration::from_millis(5);
 
-/// Blocks received and not yet hashed at which hashing no longer waits: they would leave the cache.
-pub(crate) const HASH_BACKLOG: u32 = 128;
+/// Blocks received and not yet hashed at which hashing no longer waits: 4 MiB, more than which
+/// would leave the cache.
+pub(crate) const HASH_BACKLOG: u32 = 256;
 
 /// Commands in line for one shard. A full line makes the control side wait, never the shard.
 pub(crate) const COMMANDS: usize = 8192;

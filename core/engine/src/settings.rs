@@ -105,11 +105,14 @@ settings! {
     /// Requests that one peer may queue (BEP 10 `reqq`).
     reqq: u32 = 512, between(1, 2000), "", live;
     /// Memory for pieces being downloaded, of all shards together.
-    download_memory_mib: u32 = 96, between(4, 1_048_576), "MiB", restart;
+    download_memory_mib: u32 = 48, between(4, 1_048_576), "MiB", restart;
     /// Time after which written pieces are made durable and recorded for resumption.
     sync_interval: u32 = 5, between(1, 600), "s", live;
     /// Reserve the whole space of a file before it is written (fallocate(2)).
     preallocate: bool = false, Kind::Switch, "", live;
+    /// Write whole pieces past the page cache (O_DIRECT) on disks that do not rotate: cheaper, and
+    /// what is being seeded stays in memory.
+    direct_writes: bool = true, Kind::Switch, "", restart;
     /// Whether new torrents fetch their pieces in order.
     sequential_download: bool = false, Kind::Switch, "", live;
     /// Threads that check files; 0 for one on each core that the process may use.

@@ -104,7 +104,7 @@ impl Shards {
                 ring: ring_config(settings, &waker),
                 listen: listen.clone(),
                 memory: (u64::from(settings.download_memory_mib) << 20) / count as u64,
-                limits: store_limits(count),
+                limits: store_limits(settings, count),
                 settings: shared.clone(),
                 directory: directory.clone(),
                 commands,
@@ -247,7 +247,7 @@ fn ring_config(settings: &Settings, waker: &Waker) -> RingConfig {
     }
 }
 
-fn store_limits(shards: usize) -> StoreLimits {
+fn store_limits(settings: &Settings, shards: usize) -> StoreLimits {
     let defaults = StoreLimits::default();
     let descriptors = rustix::process::getrlimit(rustix::process::Resource::Nofile)
         .current
@@ -255,6 +255,7 @@ fn store_limits(shards: usize) -> StoreLimits {
     StoreLimits {
         // Half for files, half for peers.
         open_files: (descriptors / 2 / shards).clamp(16, 65_536),
+        direct_writes: settings.direct_writes,
         mappings: (defaults.mappings / shards).max(16),
         ..defaults
     }

@@ -37,18 +37,22 @@ pub struct OpenOptions {
     pub write: bool,
     /// Make it if it is not there (mode 0666 less the umask).
     pub create: bool,
+    /// Past the page cache (`O_DIRECT`): offsets, lengths and addresses must be multiples of the
+    /// device's block, for which 4096 always serves.
+    pub direct: bool,
 }
 
 impl OpenOptions {
     /// Reading only; the file must be there.
-    pub const READ: OpenOptions = OpenOptions { write: false, create: false };
+    pub const READ: OpenOptions = OpenOptions { write: false, create: false, direct: false };
     /// Reading and writing; made if it is not there.
-    pub const WRITE: OpenOptions = OpenOptions { write: true, create: true };
+    pub const WRITE: OpenOptions = OpenOptions { write: true, create: true, direct: false };
 
     pub(crate) fn flags(self) -> i32 {
         let access = if self.write { libc::O_RDWR } else { libc::O_RDONLY };
         let create = if self.create { libc::O_CREAT } else { 0 };
-        access | create | libc::O_CLOEXEC
+        let direct = if self.direct { libc::O_DIRECT } else { 0 };
+        access | create | direct | libc::O_CLOEXEC
     }
 }
 

@@ -9,7 +9,7 @@ mod device;
 mod reader;
 
 use crate::{FileStamp, StorageError, paths};
-use device::Device;
+pub(crate) use device::Device;
 use hash::Hasher;
 use metainfo::{Bitfield, InfoHash, Layout, PieceHashes, PieceIndex};
 use reader::Reader;

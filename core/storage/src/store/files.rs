@@ -6,6 +6,7 @@
 
 use super::{
     Op, Store, StoreEvent, StoreKey, Task,
+    direct::Direct,
     jobs::Work,
     torrent::{Allocation, Place, Torrents},
 };
@@ -35,8 +36,9 @@ pub(super) struct OpenFile {
     /// Bytes that it is known to have.
     length: u64,
     inode: u64,
-    device: u64,
+    pub(super) device: u64,
     mapped: Option<Mapped>,
+    pub(super) direct: Direct,
     waiting: Vec<Task>,
 }
 
@@ -52,6 +54,11 @@ pub(super) struct OpenFiles {
 impl OpenFiles {
     pub fn count(&self) -> usize {
         self.slab.len()
+    }
+
+    /// The open file, if it is this one: a slot may have changed hands.
+    pub fn of(&mut self, slot: usize, key: StoreKey, file: u32) -> Option<&mut OpenFile> {
+        self.slab.get_mut(slot).filter(|open| open.key == key && open.file == file)
     }
 
     pub fn is_ready(&self, slot: usize) -> bool {
@@ -159,6 +166,7 @@ impl Store {
                 open.stage = Stage::Opening;
                 open.writable = true;
                 open.folder_made = false;
+                open.direct = Direct::default();
                 open.waiting.push(task);
                 self.files.drop_mapping(slot);
                 self.open_by_name(ring, slot);
@@ -182,6 +190,7 @@ impl Store {
             inode: 0,
             device: 0,
             mapped: None,
+            direct: Direct::default(),
             waiting: vec![task],
         });
         if let Some(torrent) = self.torrents.get_mut(key) {
@@ -197,7 +206,7 @@ impl Store {
         };
         let create = open.writable && torrent.place(open.file) == Place::Wanted;
         open.creating = create;
-        let options = OpenOptions { write: open.writable, create };
+        let options = OpenOptions { write: open.writable, create, direct: false };
         let path = torrent.path(open.file);
         self.submit(ring, Op::Prepare { slot }, FileOp::Open { path, options });
     }

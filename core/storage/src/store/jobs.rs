@@ -1,6 +1,6 @@
 //! Requests cut into tasks of one file each, and their ends put together again.
 
-use super::{Store, StoreEvent, StoreKey, torrent::Place};
+use super::{Store, StoreEvent, StoreKey, direct::is_refusal, torrent::Place};
 use crate::StorageError;
 use metainfo::{Bitfield, BlockRange, PieceIndex};
 use ring::{Buf, File, FileDone, FileOp, Ring};
@@ -14,6 +14,8 @@ pub(super) enum Op {
     Task(Task),
     /// A step in moving bytes out of the part file ([`super::adopt`]).
     Adopt { adoption: usize },
+    /// A second opening of a file, for writes past the page cache ([`super::direct`]).
+    Direct { slot: usize, key: StoreKey, file: u32 },
     /// A look at the name of an open file.
     Watch { slot: usize, key: StoreKey, file: u32 },
     /// Nobody waits for the result.
@@ -34,7 +36,7 @@ pub(super) enum Work {
     /// Read into the job's buffer; `into` is the place there, `None` for all of it.
     Read { job: usize, length: usize, into: Option<usize> },
     /// Write this part of a piece.
-    Write { job: usize, source: Rc<Buf>, range: Range<usize> },
+    Write { job: usize, source: Rc<Buf>, range: Range<usize>, direct: bool },
     /// Make what was written durable.
     Sync { job: usize },
     /// See how long and how old it is after a sync.
@@ -129,7 +131,8 @@ impl Store {
     }
 
     /// Does the work, now that its file is open.
-    pub(super) fn work(&mut self, ring: &mut Ring, file: File, length: u64, task: Task) {
+    pub(super) fn work(&mut self, ring: &mut Ring, file: File, length: u64, mut task: Task) {
+        let file = self.direct_file(ring, &mut task).unwrap_or(file);
         let offset = task.offset;
         let op = match &task.work {
             Work::Read { length, .. } => {
@@ -158,6 +161,9 @@ impl Store {
 
     pub(super) fn on_task_done(&mut self, ring: &mut Ring, task: Task, done: FileDone) {
         let result = match (&task.work, done.result) {
+            (Work::Write { direct: true, .. }, Err(error)) if is_refusal(&error) => {
+                return self.write_through_cache(ring, task);
+            }
             (Work::ReadAhead { .. }, _) => Ok(()),
             (Work::Read { job, length, into }, Ok(count)) => {
                 if count < *length {

@@ -5,6 +5,7 @@
 //! fails if one of them failed. What is under way is bounded; further tasks wait in line.
 
 mod adopt;
+mod direct;
 mod fetch;
 mod files;
 mod jobs;
@@ -23,7 +24,11 @@ use jobs::{Job, Op, Task};
 use metainfo::{Bitfield, BlockRange, FileIndex, PieceIndex};
 use ring::{Buf, FileDone, FileOp, PinnedBytes, Ring, Token};
 use slab::Slab;
-use std::{collections::VecDeque, ops::Range, rc::Rc};
+use std::{
+    collections::{HashMap, VecDeque},
+    ops::Range,
+    rc::Rc,
+};
 use torrent::Torrents;
 
 /// Top byte of the tokens of this crate's file operations; other users of the same ring choose
@@ -157,6 +162,8 @@ pub struct Store {
     read_ahead: ReadAhead,
     watch_hand: usize,
     zeros: Rc<dyn PinnedBytes>,
+    /// Which devices rotate, as far as anybody asked.
+    rotates: HashMap<u64, bool>,
     events: VecDeque<StoreEvent>,
 }
 
@@ -175,6 +182,7 @@ impl Store {
             read_ahead: ReadAhead::default(),
             watch_hand: 0,
             zeros: mapping::zeros(),
+            rotates: HashMap::new(),
             events: VecDeque::new(),
         }
     }
@@ -237,6 +245,7 @@ impl Store {
             Op::Prepare { slot } => self.on_prepared(ring, slot, done),
             Op::Task(task) => self.on_task_done(ring, task, done),
             Op::Adopt { adoption } => self.on_adopt_done(ring, adoption, done),
+            Op::Direct { slot, key, file } => self.on_direct_opened(slot, key, file, done),
             Op::Watch { slot, key, file } => self.on_watched(slot, key, file, done),
             Op::Forgotten => {}
         }

@@ -90,6 +90,6 @@ impl Store {
 }
 
 fn write_task(key: StoreKey, job: usize, span: &Span, data: &Rc<Buf>, range: Range<usize>) -> Task {
-    let work = Work::Write { job, source: Rc::clone(data), range };
+    let work = Work::Write { job, source: Rc::clone(data), range, direct: false };
     Task { key, file: span.file.get(), offset: span.offset, work }
 }
