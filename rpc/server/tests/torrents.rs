@@ -299,3 +299,37 @@ fn trackers_of_a_running_torrent_are_edited_by_their_ids() {
         assert_eq!(told["tracker_stats"][0]["announce"], "http://127.0.0.1:10/announce");
     });
 }
+
+#[test]
+fn a_connected_peer_is_told() {
+    support::run(|rig| async move {
+        let bytes = torrent(&rig.downloads(), "seed", &[("a", 40_000)], false);
+        let id = rig.add(&bytes).await;
+        rig.call("torrent_start", json!({ "ids": [id] })).await;
+        rig.wait_for(id, "status", json!(6)).await;
+        let info_hash = metainfo::Metainfo::parse(&bytes).unwrap().info_hash();
+        let mut hello = b"\x13BitTorrent protocol\0\0\0\0\0\x10\0\0".to_vec();
+        hello.extend_from_slice(&info_hash.0);
+        hello.extend_from_slice(b"-XX0001-abcdefghijkl");
+        // Interested, and nothing else to say.
+        hello.extend_from_slice(b"\0\0\0\x01\x02");
+        let address = rig.session.peer_addr()[0];
+        let mut peer = tokio::net::TcpStream::connect(address).await.unwrap();
+        tokio::io::AsyncWriteExt::write_all(&mut peer, &hello).await.unwrap();
+        rig.wait_for(id, "peers_connected", json!(1)).await;
+        let told = rig.get(id, &["peers", "peers_from"]).await;
+        let first = &told["peers"][0];
+        assert_eq!(first["address"], "127.0.0.1");
+        assert_eq!(first["port"], peer.local_addr().unwrap().port());
+        assert_eq!(
+            (&first["is_incoming"], &first["peer_is_interested"]),
+            (&json!(true), &json!(true))
+        );
+        assert_eq!(first["peer_id"], BASE64.encode(b"-XX0001-abcdefghijkl"));
+        assert!(first["flag_str"].as_str().unwrap().ends_with('I'));
+        assert_eq!(told["peers_from"]["from_incoming"], 1);
+        drop(peer);
+        rig.wait_for(id, "peers_connected", json!(0)).await;
+        assert_eq!(rig.get(id, &["peers"]).await["peers"], json!([]));
+    });
+}
