@@ -56,3 +56,6 @@ pub(crate) const SAVE_INTERVAL: Duration = Duration::from_secs(30);
 
 /// Addresses that are kept for a torrent that does not run yet.
 pub(crate) const WAITING_PEERS: usize = 200;
+
+/// A piece in flight that has got nothing for this long gives way when memory for pieces is short.
+pub(crate) const IDLE_PIECE: Duration = Duration::from_secs(60);

@@ -91,6 +91,7 @@ impl Shard {
         let Some(torrent) = self.torrents.get(slot) else { return };
         let (id, store) = (torrent.id, torrent.store);
         tracing::info!(torrent = %torrent.info_hash, "completed");
+        torrent.progress.left.store(0, std::sync::atomic::Ordering::Relaxed);
         self.store.finish_files(&mut self.ring, store);
         self.report(Report::Completed(id));
     }

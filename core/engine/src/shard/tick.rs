@@ -8,6 +8,7 @@ use super::{
     torrent::{Told, Torrent},
 };
 use crate::{limits, status::Traffic};
+use metainfo::PieceIndex;
 use ring::ConnId;
 use std::{sync::atomic::Ordering, time::Duration};
 use swarm::{Reason, Source};
@@ -33,6 +34,11 @@ impl Shard {
         let slots: Vec<usize> = self.torrents.iter().map(|(slot, _)| slot).collect();
         for slot in slots {
             let torrent = &mut self.torrents[slot];
+            if torrent.is_at_rest(now) {
+                continue;
+            }
+            self.drop_idle_pieces(slot);
+            let torrent = &mut self.torrents[slot];
             if torrent.swarm.next_tick() <= now {
                 torrent.swarm.tick(now);
                 self.mark_ready(slot);
@@ -47,6 +53,27 @@ impl Shard {
         }
         if !updates.is_empty() {
             self.report(Report::Updates(updates));
+        }
+    }
+
+    /// Lets go of pieces in flight that nobody wants any more, and, while the memory for pieces is
+    /// used up, of those that have got nothing for long: other torrents need the room.
+    fn drop_idle_pieces(&mut self, slot: usize) {
+        let (now, torrent) = (self.now, &mut self.torrents[slot]);
+        let is_tight = self.budget.used() >= self.budget.limit();
+        let idle: Vec<PieceIndex> = torrent
+            .swarm
+            .partial_pieces()
+            .filter(|partial| partial.phase == swarm::Phase::Downloading && !partial.busy)
+            .filter(|partial| {
+                let rest = now.saturating_sub(partial.last_activity);
+                !partial.wanted || (is_tight && rest > limits::IDLE_PIECE)
+            })
+            .map(|partial| partial.piece)
+            .collect();
+        for piece in idle {
+            torrent.pieces.take(piece);
+            torrent.swarm.piece_dropped(now, piece);
         }
     }
 
@@ -136,9 +163,8 @@ fn update(torrent: &Torrent, told: &Told) -> Update {
         traffic.desired_available = torrent.swarm.wanted_left();
     } else if stats.peers > 0 {
         let have = torrent.swarm.have();
-        let reachable = |piece: &metainfo::PieceIndex| {
-            !have.has(*piece) && torrent.swarm.availability(*piece) > 0
-        };
+        let reachable =
+            |piece: &PieceIndex| !have.has(*piece) && torrent.swarm.availability(*piece) > 0;
         traffic.desired_available = geometry
             .pieces()
             .filter(reachable)

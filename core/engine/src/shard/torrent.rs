@@ -77,6 +77,15 @@ impl Torrent {
         }
     }
 
+    /// Whether a tick has nothing to do for it: no peers, nobody to connect to yet, nothing to write
+    /// or to tell.
+    pub(super) fn is_at_rest(&self, now: Duration) -> bool {
+        let alone = self.swarm.peer_count() == 0 && self.told.stats.peers == 0;
+        let waits = self.swarm.next_candidate().is_none_or(|next| next > now);
+        let needs_peers = self.told.left > 0 && self.next_want <= now;
+        alone && waits && !needs_peers && self.told.ever && !self.dirty
+    }
+
     pub(super) fn handshake(&self) -> Handshake {
         Handshake { reserved: RESERVED, info_hash: self.info_hash, peer_id: self.peer_id }
     }
