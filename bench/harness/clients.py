@@ -32,11 +32,12 @@ class Client:
 
     name = ""
     program = ""
-    can = frozenset({"seed", "download", "recheck", "idle"})
+    can = frozenset({"seed", "download", "recheck", "idle", "many"})
 
     def __init__(self, setup):
         self.setup = setup
         self.process = None
+        self.added = 0
 
     def installed(self):
         return os.access(self.path(), os.X_OK)
@@ -54,12 +55,16 @@ class Client:
         """Starts the program; nothing is added yet."""
         raise NotImplementedError
 
-    def add(self):
-        """Adds the torrent, its data in the folder given at launch."""
+    def add(self, torrent=None):
+        """Adds a torrent, its data in the folder given at launch."""
+        self.added += 1
+        self.add_file(torrent or self.setup.torrent)
+
+    def add_file(self, torrent):
         raise NotImplementedError
 
     def complete(self):
-        """Whether all data is there and checked, and the torrent is active."""
+        """Whether all data of all torrents is there and checked, and they are active."""
         raise NotImplementedError
 
     def recheck(self):
@@ -107,26 +112,28 @@ class TransmissionRpc(Client):
     def wait_for_control(self):
         wait_for(lambda: self.alive() and self.call("session-get"), 30, "its RPC answers")
 
-    def add(self):
-        with open(self.setup.torrent, "rb") as torrent:
-            metainfo = base64.b64encode(torrent.read()).decode()
+    def add_file(self, torrent):
+        with open(torrent, "rb") as file:
+            metainfo = base64.b64encode(file.read()).decode()
         self.call("torrent-add", metainfo=metainfo, **{"download-dir": self.data})
 
-    def torrent(self):
+    def torrents(self):
         fields = ["status", "percentDone", "recheckProgress", "errorString", "leftUntilDone"]
         torrents = self.call("torrent-get", fields=fields)["torrents"]
         if not torrents:
             raise Failed("the torrent is not in its list")
-        if torrents[0]["errorString"]:
-            raise Failed(torrents[0]["errorString"])
-        return torrents[0]
+        for torrent in torrents:
+            if torrent["errorString"]:
+                raise Failed(torrent["errorString"])
+        return torrents
 
     def complete(self):
-        torrent = self.torrent()
-        return torrent["status"] == 6 and torrent["leftUntilDone"] == 0
+        torrents = self.torrents()
+        return len(torrents) == self.added and all(
+            torrent["status"] == 6 and torrent["leftUntilDone"] == 0 for torrent in torrents)
 
     def checking(self):
-        return self.torrent()["status"] in (1, 2)
+        return any(torrent["status"] in (1, 2) for torrent in self.torrents())
 
     def recheck(self):
         self.call("torrent-verify")
@@ -164,7 +171,7 @@ class Transmission4(Transmission):
 class Transmission3(Transmission):
     name, program = "Transmission 3", "transmission-daemon-3"
     # It takes no more than 1,024 files, sockets included.
-    can = frozenset({"seed", "download", "recheck"})
+    can = frozenset({"seed", "download", "recheck", "many"})
 
 
 class Ringseed(TransmissionRpc):
@@ -182,7 +189,8 @@ class Ringseed(TransmissionRpc):
         self.run(folder, [
             self.path(), "daemon", "--config-dir", config, "--download-dir", data,
             "--rpc-bind", f"127.0.0.1:{control_port}", "--peer-port", port,
-            "--cores", 1, "--driver", self.driver,
+            "--cores", 1, "--driver", self.driver, "--peer-limit-global", UNLIMITED,
+            "--peer-limit-per-torrent", UNLIMITED, "--upload-slots-per-torrent", 0,
         ], {"RINGSEED_DRIVER": self.driver})
         self.wait_for_control()
 
@@ -226,10 +234,10 @@ class QBittorrent(Client):
         headers = {"Content-Type": content} if body is not None else {}
         return http(f"http://127.0.0.1:{self.control_port}/api/v2/{method}", body, headers)
 
-    def add(self):
+    def add_file(self, torrent):
         boundary = uuid.uuid4().hex
-        with open(self.setup.torrent, "rb") as torrent:
-            content = torrent.read()
+        with open(torrent, "rb") as file:
+            content = file.read()
         fields = {"savepath": self.data, "autoTMM": "false", "contentLayout": "Original"}
         body = b"".join(
             f'--{boundary}\r\nContent-Disposition: form-data; name="{key}"\r\n\r\n{value}\r\n'.encode()
@@ -238,17 +246,20 @@ class QBittorrent(Client):
                  "\r\nContent-Type: application/x-bittorrent\r\n\r\n").encode() + content
         body += f"\r\n--{boundary}--\r\n".encode()
         self.call("torrents/add", body, f"multipart/form-data; boundary={boundary}")
-        wait_for(self.torrents, 20, "the torrent is in its list")
+        if self.added == 1:
+            wait_for(self.torrents, 20, "the torrent is in its list")
 
     def torrents(self):
         return json.loads(self.call("torrents/info"))
 
     def complete(self):
-        torrent = self.torrents()[0]
-        return torrent["state"] in ("uploading", "stalledUP", "forcedUP") and torrent["amount_left"] == 0
+        torrents = self.torrents()
+        return len(torrents) == self.added and all(
+            torrent["state"] in ("uploading", "stalledUP", "forcedUP") and torrent["amount_left"] == 0
+            for torrent in torrents)
 
     def checking(self):
-        return self.torrents()[0]["state"].startswith("checking")
+        return any(torrent["state"].startswith("checking") for torrent in self.torrents())
 
     def recheck(self):
         body = urllib.parse.urlencode({"hashes": self.torrents()[0]["hash"]}).encode()
@@ -265,7 +276,7 @@ class Libtorrent(Client):
 
     def launch(self, folder, data, port, control_port):
         script = os.path.join(HERE, "libtorrent_client.py")
-        arguments = [self.setup.torrent, data, str(port), str(control_port)]
+        arguments = [data, str(port), str(control_port)]
         self.control_port = control_port
         self.run(folder, [self.path(), script, *arguments])
         wait_for(lambda: self.alive() and self.call("status"), 30, "its script answers")
@@ -273,14 +284,14 @@ class Libtorrent(Client):
     def call(self, method):
         return json.loads(http(f"http://127.0.0.1:{self.control_port}/{method}"))
 
-    def add(self):
-        self.call("add")
+    def add_file(self, torrent):
+        self.call("add?" + urllib.parse.quote(torrent))
 
     def complete(self):
-        return self.call("status")["state"] == "seeding"
+        return self.call("status")["states"] == ["seeding"]
 
     def checking(self):
-        return self.call("status")["state"].startswith("checking")
+        return any(state.startswith("checking") for state in self.call("status")["states"])
 
     def recheck(self):
         self.call("recheck")
@@ -305,20 +316,22 @@ class Rqbit(Client):
     def call(self, method, body=None):
         return json.loads(http(f"http://127.0.0.1:{self.control_port}/{method}", body))
 
-    def add(self):
-        with open(self.setup.torrent, "rb") as torrent:
+    def add_file(self, torrent):
+        with open(torrent, "rb") as file:
             query = urllib.parse.urlencode({"overwrite": "true", "output_folder": self.data})
-            self.call(f"torrents?{query}", torrent.read())
+            self.call(f"torrents?{query}", file.read())
 
     def complete(self):
-        stats = self.call("torrents/0/stats/v1")
-        if stats["state"] == "error":
-            raise Failed(str(stats.get("error")))
-        return stats["state"] == "live" and stats["finished"]
+        for stats in (torrent["stats"] for torrent in self.call("torrents?with_stats=true")["torrents"]):
+            if stats["state"] == "error":
+                raise Failed(str(stats.get("error")))
+            if stats["state"] != "live" or not stats["finished"]:
+                return False
+        return True
 
 
 class Floor(Client):
-    """The bare loop; it seeds and nothing else."""
+    """The bare loop; it seeds one torrent and nothing else."""
 
     can = frozenset({"seed", "idle"})
     zero_copy = ""
@@ -337,7 +350,7 @@ class Floor(Client):
 
         self.port = port
 
-    def add(self):
+    def add_file(self, torrent):
         def listens():
             socket.create_connection(("127.0.0.1", self.port)).close()
             return True

@@ -1,6 +1,6 @@
 """libtorrent as a client that is told over HTTP what to do: add, status, recheck.
 
-    libtorrent_client.py TORRENT FOLDER PEER_PORT CONTROL_PORT
+    libtorrent_client.py FOLDER PEER_PORT CONTROL_PORT
 
 It looks at nothing by itself, so that all processor time is libtorrent's own.
 """
@@ -8,10 +8,11 @@ It looks at nothing by itself, so that all processor time is libtorrent's own.
 import http.server
 import json
 import sys
+import urllib.parse
 
 import libtorrent
 
-torrent, folder, port, control_port = sys.argv[1:]
+folder, port, control_port = sys.argv[1:]
 settings = libtorrent.high_performance_seed()
 settings.update({
     "listen_interfaces": f"127.0.0.1:{port}", "enable_dht": False, "enable_lsd": False,
@@ -21,23 +22,26 @@ settings.update({
     "download_rate_limit": 0, "out_enc_policy": 2, "in_enc_policy": 1, "alert_mask": 0,
 })
 session = libtorrent.session(settings)
-handle = None
+handles = []
 
 
 class Control(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
-        global handle
-        if self.path == "/add":
+        command, _, torrent = self.path.partition("?")
+        if command == "/add":
             parameters = libtorrent.add_torrent_params()
-            parameters.ti = libtorrent.torrent_info(torrent)
+            parameters.ti = libtorrent.torrent_info(urllib.parse.unquote(torrent))
             parameters.save_path = folder
             parameters.flags &= ~(libtorrent.torrent_flags.paused | libtorrent.torrent_flags.auto_managed)
             parameters.max_connections = 10_000
-            handle = session.add_torrent(parameters)
-        elif self.path == "/recheck":
-            handle.force_recheck()
-        state = str(handle.status().state) if handle else "none"
-        body = json.dumps({"state": state.rsplit(".", 1)[-1]}).encode()
+            handles.append(session.add_torrent(parameters))
+        elif command == "/recheck":
+            for handle in handles:
+                handle.force_recheck()
+        # While torrents are added one after another, nobody asks what the others do.
+        told = [] if command == "/add" else handles
+        states = {str(handle.status().state).rsplit(".", 1)[-1] for handle in told}
+        body = json.dumps({"states": sorted(states)}).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()

@@ -40,6 +40,13 @@ def cpu_seconds(pid):
     return (int(fields[11]) + int(fields[12])) / TICKS
 
 
+def anonymous_kib(pid):
+    """Memory that is a process's own."""
+    with open(f"/proc/{pid}/status") as status:
+        fields = dict(line.split(":", 1) for line in status)
+    return int(fields["RssAnon"].split()[0])
+
+
 def wait_for(condition, seconds, what, interval=0.1):
     """Waits until a condition holds; errors of a program that is still starting do not count."""
     deadline = time.monotonic() + seconds

@@ -3,13 +3,14 @@
 import hashlib
 import itertools
 import json
+import mmap
 import os
 import shutil
 import socket
 import subprocess
 import time
 
-from process import Failed, cpu_seconds, wait_for
+from process import Failed, anonymous_kib, cpu_seconds, wait_for
 
 GIB = 1 << 30
 
@@ -30,11 +31,16 @@ def free_port():
 
 
 class Row:
-    """One measurement. `needs` is what a client must be able to do; `figures` are its columns."""
+    """One measurement. `needs` is what a client must be able to do; `figures` are its columns.
 
-    def __init__(self, key, title, needs, action, figures):
+    `once`: the figures do not vary enough to be measured again. `fresh`: bytes of memory that are
+    about to be used, for each byte of data. `more`: whether more of the first figure is better.
+    """
+
+    def __init__(self, key, title, needs, action, figures, once=False, fresh=0.0, more=False):
         self.key, self.title, self.needs = key, title, needs
         self.action, self.figures = action, figures
+        self.once, self.fresh, self.more = once, fresh, more
 
     def measure(self, kind, setup):
         """Starts a fresh client, measures it, ends it and removes what it wrote."""
@@ -42,6 +48,9 @@ class Row:
         shutil.rmtree(folder, ignore_errors=True)
         os.makedirs(folder)
         client = kind(setup)
+        # Nobody pays for writing what another client left.
+        os.sync()
+        touch(int(setup.size * self.fresh) + GIB // 2)
         try:
             result = self.action(client, folder, setup)
         except (Failed, OSError, KeyError, subprocess.SubprocessError) as error:
@@ -51,6 +60,12 @@ class Row:
             shutil.rmtree(os.path.join(folder, "download"), ignore_errors=True)
         os.sync()
         return result
+
+
+def touch(size):
+    """Uses memory and frees it. A virtual machine may have given its free memory back to the host;
+    the next use then costs several times more, and whoever came first would pay for all."""
+    mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | mmap.MAP_POPULATE).close()
 
 
 def log_tail(folder):
@@ -133,6 +148,42 @@ def download(client, folder, setup):
     return figures
 
 
+def cold(client, folder, setup):
+    torrent, data = setup.cold()
+    warm(setup)
+    port = launch(client, folder, os.path.dirname(setup.data))
+    client.add(torrent)
+    wait_for(client.complete, 300, "it seeds both torrents")
+    time.sleep(0.5)
+    warm(setup)
+    figures = load(setup, "cold", "--target", f"127.0.0.1:{port}", "--hot-torrent", setup.torrent,
+                   "--hot-data", setup.data, "--cold-torrent", torrent, "--cold-data", data,
+                   "--seconds", 5, "--client-pid", client.process.pid)
+    alone, beside = figures["hot_alone"]["p99_ms"], figures["hot_beside"]["p99_ms"]
+    return figures | {"alone_p99": alone, "beside_p99": beside, "slower": beside / alone,
+                      "cold_p99": figures["cold"]["p99_ms"]}
+
+
+def many(client, folder, setup):
+    """A thousand small torrents that nobody asks for."""
+    torrents = setup.many()
+    launch(client, folder, os.path.dirname(torrents[0]), add=False)
+    pid = client.process.pid
+    time.sleep(1)
+    before = anonymous_kib(pid)
+    for torrent in torrents:
+        client.add(torrent)
+    wait_for(client.complete, 300, f"it seeds {len(torrents)} torrents", 1)
+    # Until what is left of adding them is done.
+    time.sleep(10)
+    cpu, begun = cpu_seconds(pid), time.monotonic()
+    time.sleep(setup.idle_seconds)
+    used, seconds = cpu_seconds(pid) - cpu, time.monotonic() - begun
+    memory = anonymous_kib(pid)
+    return {"cpu_percent": 100 * used / seconds, "memory_mib": memory / 1024, "torrents": len(torrents),
+            "kib_per_torrent": (memory - before) / len(torrents)}
+
+
 def recheck(client, folder, setup):
     warm(setup)
     launch(client, folder, os.path.dirname(setup.data), add=False)
@@ -147,7 +198,7 @@ def recheck(client, folder, setup):
         wait_for(client.checking, 10, "a check begins", 0.01)
         ended, used = until_quiet(client, pid, cpu)
     seconds = ended - begun
-    return {"seconds": seconds, "cpu_seconds": used, "mib_per_second": setup.size / seconds / (1 << 20),
+    return {"seconds": seconds, "cpu_seconds": used, "gib_per_second": setup.size / seconds / GIB,
             "cpu_seconds_per_gib": used * GIB / setup.size}
 
 
@@ -176,14 +227,23 @@ ALL = [
     Row("seed", "Seeding to 20 leechers, 64 requests each", "seed", seed,
         RATES + [("latency_p99", "p99 ms", "{:.1f}"), MEMORY]),
     Row("random", "Seeding random pieces to 400 leechers, 16 requests each", "seed", seed_random,
-        RATES + [("latency_p99", "p99 ms", "{:.1f}"), MEMORY]),
+        RATES + [("latency_p99", "p99 ms", "{:.1f}"), ("unchoked", "served", "{:.0f}"), MEMORY]),
     Row("download", "Downloading from 10 seeds to disk, checked", "download", download,
-        RATES + [("memory_grown_mib", "anonymous MiB over idle", "{:.0f}")]),
-    Row("recheck", "Rechecking, data in the page cache", "recheck", recheck, RATES),
+        RATES + [("memory_grown_mib", "anonymous MiB over idle", "{:.0f}")], fresh=1.5),
+    Row("recheck", "Rechecking, data in the page cache", "recheck", recheck,
+        [RATES[0], ("gib_per_second", "GiB/s", "{:.2f}")]),
+    Row("cold", "A hot block's latency beside 10 leechers of cold random pieces", "many", cold,
+        [("slower", "p99, × alone", "{:.2f}"), ("alone_p99", "p99 ms alone", "{:.2f}"),
+         ("beside_p99", "p99 ms beside", "{:.2f}"),
+         ("hot_beside_mib_per_second", "hot MiB/s beside", "{:.0f}"),
+         ("cold_mib_per_second", "cold MiB/s", "{:.0f}"), ("cold_p99", "cold p99 ms", "{:.0f}")]),
     Row("idle", "Holding 3,000 idle connections", "idle", idle,
         [("cpu_percent", "% of a core", "{:.2f}"),
          ("client_bytes_per_connection", "bytes a connection", "{:.0f}"), MEMORY,
-         ("held", "held", "{:.0f}")]),
+         ("held", "held", "{:.0f}")], once=True),
+    Row("torrents", "Seeding 1,000 torrents that nobody asks for", "many", many,
+        [("cpu_percent", "% of a core", "{:.2f}"), ("kib_per_torrent", "KiB a torrent", "{:.1f}"),
+         MEMORY], once=True),
 ]
 
 

@@ -21,6 +21,9 @@ pub struct MakeData {
     /// Bytes of a piece
     #[arg(long, default_value_t = 1 << 20)]
     piece_length: u32,
+    /// How often the data is repeated; SIZE must be whole pieces then
+    #[arg(long, default_value_t = 1)]
+    repeat: u64,
     /// Seed of the pseudo-random bytes
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -34,22 +37,29 @@ pub struct MakeData {
 
 /// Writes `OUT/NAME` and `OUT/NAME.torrent`.
 pub fn make(options: &MakeData) -> Result<()> {
-    ensure!(options.size > 0 && options.piece_length > 0, "sizes must not be 0");
+    let MakeData { size, piece_length, repeat, .. } = *options;
+    ensure!(size > 0 && piece_length > 0 && repeat > 0, "sizes must not be 0");
+    ensure!(
+        repeat == 1 || size.is_multiple_of(u64::from(piece_length)),
+        "only whole pieces can be repeated"
+    );
     std::fs::create_dir_all(&options.out)?;
     let path = options.out.join(&options.name);
     let mut file = File::create(&path).with_context(|| format!("creating {}", path.display()))?;
-    let mut random = fastrand::Rng::with_seed(options.seed);
-    let mut piece = vec![0; options.piece_length as usize];
+    let mut piece = vec![0; piece_length as usize];
     let mut hashes = Vec::new();
-    let mut left = options.size;
-    while left > 0 {
-        let length = left.min(u64::from(options.piece_length)) as usize;
-        random.fill(&mut piece[..length]);
-        hashes.extend_from_slice(&Sha1::digest(&piece[..length]));
-        file.write_all(&piece[..length])?;
-        left -= length as u64;
+    for _ in 0..repeat {
+        let mut random = fastrand::Rng::with_seed(options.seed);
+        let mut left = size;
+        while left > 0 {
+            let length = left.min(u64::from(piece_length)) as usize;
+            random.fill(&mut piece[..length]);
+            hashes.extend_from_slice(&Sha1::digest(&piece[..length]));
+            file.write_all(&piece[..length])?;
+            left -= length as u64;
+        }
     }
-    let torrent = torrent::encode(&options.name, options.size, options.piece_length, &hashes);
+    let torrent = torrent::encode(&options.name, size * repeat, piece_length, &hashes);
     std::fs::write(options.out.join(format!("{}.torrent", options.name)), torrent)?;
     Ok(())
 }

@@ -25,6 +25,7 @@ use crate::{
     torrent::Torrent,
 };
 
+pub mod cold;
 mod connection;
 use connection::{Connection, Order, Scratch};
 
@@ -103,6 +104,12 @@ pub struct Totals {
     latency: Histogram,
 }
 
+impl Totals {
+    fn new() -> Totals {
+        Totals { bytes: 0, whole: 0, rejected: 0, latency: Histogram::new() }
+    }
+}
+
 pub fn run(options: &Leech) -> Result<()> {
     let torrent = Torrent::read(&options.torrent)?;
     let map = data::map(&options.data, &torrent)?;
@@ -134,7 +141,7 @@ impl<'a> Load<'a> {
             events: Events::with_capacity(4096),
             connections: Vec::with_capacity(options.connections),
             scratch: Scratch::new(),
-            totals: Totals { bytes: 0, whole: 0, rejected: 0, latency: Histogram::new() },
+            totals: Totals::new(),
             idle: Watch::start(options.client_pid)?,
             pulling: false,
         })

@@ -27,6 +27,8 @@ enum Command {
     MakeData(data::MakeData),
     /// Download from a client over many connections and measure the client
     Leech(leech::Leech),
+    /// Download hot data alone and beside leechers of cold data
+    Cold(leech::cold::Cold),
     /// Be the seeds that a client downloads from and measure the client
     Seed(seed::Seed),
     /// Serve a torrent with a bare io_uring loop that does nothing else
@@ -41,6 +43,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::MakeData(options) => data::make(&options),
         Command::Leech(options) => leech::run(&options),
+        Command::Cold(options) => leech::cold::run(&options),
         Command::Seed(options) => seed::run(&options),
         Command::Floor(options) => floor::run(&options),
     }
