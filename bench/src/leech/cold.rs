@@ -28,6 +28,9 @@ use crate::{
     torrent::Torrent,
 };
 
+/// The hot leecher keeps to so many pieces: few enough that all of them are used again and again,
+/// and stay in memory for that.
+const HOT_PIECES: u32 = 64;
 /// How long the hot leecher runs before it is measured.
 const WARM_UP: f64 = 1.0;
 /// Share of the cold data after which its measurement ends.
@@ -164,7 +167,7 @@ impl<'a> Load<'a> {
             let interest = Interest::READABLE.add(Interest::WRITABLE);
             self.poll.registry().register(&mut stream, Token(number), interest)?;
             let (order, first) = if number == HOT {
-                (Order::Ascending, 0)
+                (Order::First(HOT_PIECES), 0)
             } else {
                 scattered(count, number - 1, self.options.connections)
             };

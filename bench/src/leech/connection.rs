@@ -40,6 +40,8 @@ impl Scratch {
 pub enum Order {
     Ascending,
     Random(fastrand::Rng),
+    /// Ascending through the first so many pieces, again and again.
+    First(u32),
     /// So many pieces on, around the end.
     Stride(u32),
 }
@@ -96,7 +98,7 @@ impl<'a> Connection<'a> {
         mut order: Order,
     ) -> Connection<'a> {
         let first = match &mut order {
-            Order::Ascending | Order::Stride(_) => piece,
+            Order::Ascending | Order::First(_) | Order::Stride(_) => piece,
             Order::Random(random) => random.u32(..torrent.piece_count()),
         };
         Connection {
@@ -151,6 +153,7 @@ impl<'a> Connection<'a> {
             let count = self.torrent.piece_count();
             let following = match &mut self.order {
                 Order::Ascending => (piece + 1) % count,
+                Order::First(pieces) => (piece + 1) % count.min(*pieces),
                 Order::Stride(step) => (piece + *step) % count,
                 Order::Random(random) => random.u32(..count),
             };
