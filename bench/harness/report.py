@@ -4,6 +4,7 @@ import html
 import os
 
 import rows
+import targets
 
 BEGIN, END = "<!-- compare: begin -->", "<!-- compare: end -->"
 
@@ -15,9 +16,15 @@ def markdown(run, charts):
         f"Measured {run['date']} on {machine['cpu']}, {machine['cores']} cores, Linux {machine['kernel']}, "
         f"over loopback: the client on one core, the load on another, {run['size_gib']:g} GiB of data in "
         "pieces of 1 MiB. CPU s/GiB is user and system time of the client's process. Ratios are to the "
-        "better of the two bare loops in the same run.", "",
+        f"better of the two bare loops in the same run. Figures that vary are of the median of {run['repeat']} "
+        "runs, the clients taking turns. Before each run what others wrote is flushed and as much memory as is "
+        "about to be used is touched: a virtual machine's first use of memory that it has given back to its "
+        "host costs several times more.", "",
         "Versions: " + ", ".join(f"{name} {version}" for name, version in run["versions"].items()) + ".",
     ]
+    reached = targets.markdown(run["rows"])
+    if reached:
+        lines += ["", "### What Ringseed is to reach", ""] + reached
     for row in rows.ALL:
         if row.key not in run["rows"]:
             continue
@@ -56,13 +63,14 @@ def chart(row, results):
     if len(bars) < 2:
         return None
     most = max(value for _, value in bars) or 1
+    better = "more" if row.more else "less"
     left, width, step = 190, 420, 28
     height = 56 + step * len(bars)
     out = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 720 {height}" font-family="sans-serif" font-size="13">',
         f'<rect width="720" height="{height}" fill="#fff"/>',
         f'<text x="16" y="24" font-size="15" font-weight="bold">{html.escape(row.title)}</text>',
-        f'<text x="704" y="24" text-anchor="end" fill="#666">{html.escape(unit)}, less is better</text>',
+        f'<text x="704" y="24" text-anchor="end" fill="#666">{html.escape(unit)}, {better} is better</text>',
     ]
     for number, (name, value) in enumerate(bars):
         y = 42 + step * number

@@ -244,6 +244,8 @@ ALL = [
     Row("torrents", "Seeding 1,000 torrents that nobody asks for", "many", many,
         [("cpu_percent", "% of a core", "{:.2f}"), ("kib_per_torrent", "KiB a torrent", "{:.1f}"),
          MEMORY], once=True),
+    Row("kernels", "Hashing on one core: 16 pieces in memory, and a recheck, by backend", None, None,
+        [("gb_per_second", "GB/s", "{:.2f}"), ("gib_per_second", "GiB/s", "{:.2f}")], more=True),
 ]
 
 
