@@ -204,7 +204,9 @@ fn peer_list(peers: &[SocketAddr]) -> Vec<u8> {
             IpAddr::V6(ip) => v6.extend(ip.octets().into_iter().chain(peer.port().to_be_bytes())),
         }
     }
-    let mut body = format!("d8:intervali{INTERVAL}e5:peers{}:", v4.len()).into_bytes();
+    let (interval, count) = (INTERVAL, v4.len());
+    let mut body =
+        format!("d8:intervali{interval}e12:min intervali{interval}e5:peers{count}:").into_bytes();
     body.extend(&v4);
     body.extend(format!("6:peers6{}:", v6.len()).bytes());
     body.extend(&v6);

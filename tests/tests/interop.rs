@@ -61,8 +61,9 @@ fn shape(name: &str) -> Shape {
 
 fn both_ways(scene: &Scene, client: &mut dyn Client) -> Result<()> {
     let name = client.name().to_owned();
-    let ours = Torrent::make(&shape("ours").padded(), &scene.new_folder("ours")?)?;
-    let theirs = Torrent::make(&shape("theirs").padded(), &scene.new_folder("theirs")?)?;
+    let shape = |name| if client.reads_hybrids() { shape(name).padded() } else { shape(name) };
+    let ours = Torrent::make(&shape("ours"), &scene.new_folder("ours")?)?;
+    let theirs = Torrent::make(&shape("theirs"), &scene.new_folder("theirs")?)?;
     let tracker = Opentracker::start(&scene.new_folder("tracker")?, &[&ours, &theirs])?;
     let mut ringseed = Ringseed::start_with(Options { cores: 2, ..Options::new(scene)? })?;
 
@@ -80,7 +81,7 @@ fn both_ways(scene: &Scene, client: &mut dyn Client) -> Result<()> {
     client.add(&theirs.with_trackers(&[&tracker.http()])?, theirs.source())?;
     wait_complete(client, &theirs, ENOUGH)?;
     tracker.wait_for_seeds(&theirs, 1)?;
-    ringseed.download(&theirs.with_trackers(&[&tracker.udp()])?)?;
+    ringseed.download(&theirs.with_trackers(&[&tracker.http()])?)?;
 
     wait_complete(client, &ours, ENOUGH)?;
     ours.compare(&fetched)?;

@@ -92,6 +92,11 @@ impl Client for Aria2 {
         })
     }
 
+    /// It takes the info-hash of something else than the raw bytes, which a file tree shows.
+    fn reads_hybrids(&self) -> bool {
+        false
+    }
+
     fn process(&mut self) -> &mut Process {
         &mut self.process
     }

@@ -32,7 +32,8 @@ def state(command):
     status = handles[command["hash"]].status()
     return {
         "seeding": status.state == lt.torrent_status.seeding,
-        "left": status.total_wanted - status.total_wanted_done,
+        # Pieces that just failed or are being written make it fall below zero for a moment.
+        "left": max(0, status.total_wanted - status.total_wanted_done),
         "uploaded": status.total_payload_upload,
         "downloaded": status.total_payload_download,
         "error": status.errc.message() if status.errc.value() else "",

@@ -39,6 +39,11 @@ pub trait Client {
     /// How it stands with a torrent that was added.
     fn state(&mut self, info_hash: InfoHash) -> Result<State>;
 
+    /// Whether it can be given hybrid torrents, so ones with padding between the files.
+    fn reads_hybrids(&self) -> bool {
+        true
+    }
+
     /// Its program.
     fn process(&mut self) -> &mut Process;
 }

@@ -79,6 +79,11 @@ impl Client for Transmission {
         state(&mut self.rpc, info_hash)
     }
 
+    /// 3.00 takes a file tree for a broken torrent.
+    fn reads_hybrids(&self) -> bool {
+        self.release != Release::V3
+    }
+
     fn process(&mut self) -> &mut Process {
         &mut self.process
     }
