@@ -20,6 +20,8 @@ pub(crate) struct Contender {
     pub(crate) optimistic: bool,
     /// Whether it has stalled on our requests.
     pub(crate) snubbed: bool,
+    /// Whether it has taken nothing of what we send for a whole round.
+    pub(crate) stuck: bool,
     /// Bytes per second from it and to it.
     pub(crate) down: f32,
     pub(crate) up: f32,
@@ -77,7 +79,7 @@ fn take_turns(
         let had_its_turn = |c: &Contender| {
             c.unchoked && c.served >= turn_bytes && now.saturating_sub(c.since) >= SEED_TURN
         };
-        let rank = |c: &Contender| (had_its_turn(c), !c.unchoked);
+        let rank = |c: &Contender| (c.stuck, had_its_turn(c), !c.unchoked);
         rank(a)
             .cmp(&rank(b))
             .then_with(|| if a.unchoked { b.up.total_cmp(&a.up) } else { a.since.cmp(&b.since) })
@@ -85,7 +87,7 @@ fn take_turns(
     });
     // A peer in mid-turn that takes nothing would hold its slot for ever: the slowest gives it up to
     // the one that waits longest, once it has had its minute.
-    let waiting = contenders.iter().position(|c| !c.unchoked);
+    let waiting = contenders.iter().position(|c| !c.unchoked && !c.stuck);
     if let Some(waiting) = waiting.filter(|&waiting| waiting >= slots)
         && now.saturating_sub(contenders[slots - 1].since) >= SEED_TURN
     {
@@ -98,8 +100,9 @@ fn tit_for_tat(slots: usize, rotate: bool, contenders: &mut [Contender], chosen:
     let optimistic = (slots / OPTIMISTIC_SHARE).max(1);
     contenders.sort_by(|a, b| {
         let rate = |c: &Contender| if c.snubbed { 0.0 } else { c.down };
-        rate(b)
-            .total_cmp(&rate(a))
+        a.stuck
+            .cmp(&b.stuck)
+            .then_with(|| rate(b).total_cmp(&rate(a)))
             .then_with(|| a.snubbed.cmp(&b.snubbed))
             .then_with(|| b.up.total_cmp(&a.up))
             .then_with(|| a.since.cmp(&b.since))
@@ -111,7 +114,7 @@ fn tit_for_tat(slots: usize, rotate: bool, contenders: &mut [Contender], chosen:
     // have waited longest.
     others.sort_by_key(|c| {
         let keeps = c.optimistic && !rotate;
-        (Reverse(keeps), c.unchoked, c.since, c.key)
+        (c.stuck, Reverse(keeps), c.unchoked, c.since, c.key)
     });
     chosen.extend(others[..optimistic].iter().map(|c| Chosen { key: c.key, optimistic: true }));
 }
@@ -126,6 +129,7 @@ mod tests {
             unchoked: false,
             optimistic: false,
             snubbed: false,
+            stuck: false,
             down: 0.0,
             up: 0.0,
             since: Duration::ZERO,
@@ -180,6 +184,26 @@ mod tests {
             }
         }
         assert_eq!(seen, [0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3]);
+    }
+
+    #[test]
+    fn who_takes_nothing_makes_room_for_who_waits() {
+        for seeding in [false, true] {
+            let mut all: Vec<_> = (0..4).map(contender).collect();
+            for taker in &mut all[..2] {
+                (taker.unchoked, taker.stuck) = (true, true);
+            }
+            let mut chosen = Vec::new();
+            Choker::default().round(
+                Duration::from_secs(10),
+                seeding,
+                2,
+                1_000_000,
+                &mut all,
+                &mut chosen,
+            );
+            assert_eq!(keys(&chosen), [2, 3], "seeding: {seeding}");
+        }
     }
 
     #[test]

@@ -123,3 +123,6 @@ pub const KEEP_ALIVE: Duration = Duration::from_secs(110);
 
 /// Interval of [`crate::Swarm::tick`] while there are peers.
 pub const TICK: Duration = Duration::from_secs(1);
+
+/// A connection that brought us data and broke is made again after this long.
+pub const RETRY_AFTER_USE: Duration = Duration::from_secs(5);

@@ -291,6 +291,9 @@ impl Swarm {
             Reason::Banned => self.candidates.forget(addr),
             Reason::Redundant => self.candidates.left(now, addr, Duration::from_secs(3600)),
             Reason::Stopped => self.candidates.left(now, addr, Duration::ZERO),
+            Reason::Closed if peer.down.total() > 0 => {
+                self.candidates.left(now, addr, RETRY_AFTER_USE)
+            }
             Reason::Closed | Reason::Surplus | Reason::Idle if lasted > Duration::from_secs(60) => {
                 self.candidates.left(now, addr, Duration::from_secs(60))
             }

@@ -3,6 +3,7 @@
 use super::{
     Shard,
     messages::{Command, Report, StartTorrent},
+    tick::publish_progress,
     torrent::{Torrent, piece_priorities, wanted_files},
 };
 use crate::status::{Detail, PeerInfo, TorrentId};
@@ -97,6 +98,7 @@ impl Shard {
             return;
         }
         torrent.stopping = true;
+        publish_progress(torrent);
         let info_hash = torrent.info_hash;
         for conn in torrent.peer_conns() {
             self.close(conn, Reason::Stopped);

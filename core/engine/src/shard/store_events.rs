@@ -4,6 +4,7 @@ use super::{
     Shard,
     conn::{Conn, Fetched, Stage},
     messages::Report,
+    tick::publish_progress,
 };
 use metainfo::PieceIndex;
 use ring::ConnId;
@@ -91,7 +92,7 @@ impl Shard {
         let Some(torrent) = self.torrents.get(slot) else { return };
         let (id, store) = (torrent.id, torrent.store);
         tracing::info!(torrent = %torrent.info_hash, "completed");
-        torrent.progress.left.store(0, std::sync::atomic::Ordering::Relaxed);
+        publish_progress(torrent);
         self.store.finish_files(&mut self.ring, store);
         self.report(Report::Completed(id));
     }

@@ -132,11 +132,17 @@ fn news(torrent: &mut Torrent) -> Option<Update> {
         return None;
     }
     let update = update(torrent, told);
-    torrent.progress.uploaded.store(stats.uploaded, Ordering::Relaxed);
-    torrent.progress.downloaded.store(stats.downloaded, Ordering::Relaxed);
-    torrent.progress.left.store(left, Ordering::Relaxed);
+    publish_progress(torrent);
     torrent.told = Told { stats, left, pieces, ever: true };
     Some(update)
+}
+
+/// What trackers are told, as of now.
+pub(super) fn publish_progress(torrent: &Torrent) {
+    let (stats, progress) = (torrent.swarm.stats(), &torrent.progress);
+    progress.uploaded.store(stats.uploaded, Ordering::Relaxed);
+    progress.downloaded.store(stats.downloaded, Ordering::Relaxed);
+    progress.left.store(torrent.swarm.wanted_left(), Ordering::Relaxed);
 }
 
 fn update(torrent: &Torrent, told: &Told) -> Update {

@@ -94,6 +94,7 @@ impl Swarm {
             unchoked: !peer.choked,
             optimistic: peer.optimistic,
             snubbed: peer.pipeline.is_snubbed(),
+            stuck: peer.sending && now.saturating_sub(peer.last_sent) >= CHOKE_ROUND,
             down: peer.down.per_second(),
             up: peer.up.per_second(),
             since: peer.choke_changed,
