@@ -16,7 +16,8 @@ def measure(root, core):
                           ("ringseed-storage", "recheck/one file, .*, one core")):
         command = ["taskset", "-c", str(core), "cargo", "bench", "--quiet", "--package", package, "--", only]
         subprocess.run(["cargo", "bench", "--quiet", "--package", package, "--no-run"], cwd=root, check=True)
-        subprocess.run(command, cwd=root, check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(command, cwd=root, check=True, stdout=subprocess.DEVNULL,
+                       stderr=subprocess.DEVNULL)
     target = os.environ.get("CARGO_TARGET_DIR") or os.path.join(root, "target")
     for path in glob.glob(os.path.join(target, "criterion", "*", "**", "new", "benchmark.json"), recursive=True):
         with open(path) as file:
