@@ -17,7 +17,7 @@ use crate::{
     MemoryBudget, PeerKey, Priority, Settings, Source,
     candidates::Candidates,
     choker::{Choker, Chosen, Contender},
-    limits::{FIRST_BURST, TICK},
+    limits::{FIRST_BURST, RETRY_AFTER_USE, TICK},
     peer::{Peer, ReadyList},
     picker::Picker,
     pieces::Pieces,
