@@ -413,6 +413,7 @@ impl Driver for MioDriver {
     }
 
     fn wait(&mut self, timeout: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()> {
+        self.conns.begin_wait();
         let busy = !self.early.is_empty() || !self.readable.is_empty();
         let timeout = if busy { Some(Duration::ZERO) } else { timeout };
         match self.poll.poll(&mut self.ready, timeout) {
@@ -426,6 +427,7 @@ impl Driver for MioDriver {
         while let Some(done) = self.files.finished() {
             events.push(Event::File(done));
         }
+        self.conns.end_wait();
         Ok(())
     }
 }

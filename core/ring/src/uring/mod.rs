@@ -527,6 +527,7 @@ impl Driver for UringDriver {
     }
 
     fn wait(&mut self, timeout: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()> {
+        self.conns.begin_wait();
         self.lent.refill();
         for slot in std::mem::take(&mut self.starved) {
             self.arm_recv(slot);
@@ -548,6 +549,7 @@ impl Driver for UringDriver {
             self.handle(user_data, result, flags, events);
         }
         self.completed = completed;
+        self.conns.end_wait();
         Ok(())
     }
 }
