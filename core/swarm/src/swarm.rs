@@ -120,8 +120,8 @@ pub enum Action {
         /// Why.
         reason: Reason,
     },
-    /// The host has sent bad data: refuse it everywhere. Its peers here are disconnected by actions
-    /// of their own.
+    /// The host has sent bad data, and is refused by this torrent from now on: to be logged. Its peers
+    /// here are disconnected by actions of their own.
     Ban {
         /// Which host.
         addr: IpAddr,
