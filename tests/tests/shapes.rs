@@ -136,7 +136,8 @@ fn peers_meet_over_ipv6(scene: &Scene) -> Result<()> {
 }
 
 fn three_seeds_at_once_each_give_a_part(scene: &Scene) -> Result<()> {
-    const RATE: u64 = 6_000_000;
+    // So slow that every seed's choker comes round, some every ten seconds, before it is over.
+    const RATE: u64 = 1_500_000;
     let shape = Shape::file("three", 40_000_001, 256 << 10);
     let torrent = Torrent::make(&shape, &scene.new_folder("source")?)?;
     let tracker = ScriptedTracker::start()?;
@@ -160,7 +161,7 @@ fn three_seeds_at_once_each_give_a_part(scene: &Scene) -> Result<()> {
     for (seed, relay) in seeds.iter().zip(&relays) {
         let (asked, gave) = (relay.forwarded(), relay.returned());
         scene.say(format_args!("{} got {asked} bytes and gave {gave}", seed.name()));
-        ensure!(relay.returned() > 4_000_000, "{} gave little", seed.name());
+        ensure!(relay.returned() > 1_000_000, "{} gave little", seed.name());
     }
     let all: u64 = relays.iter().map(Relay::returned).sum();
     // In the end game the peers that are done are asked for what the others still owe.

@@ -127,7 +127,7 @@ fn launch(options: &Options) -> Result<Process> {
     command.args(["--peer-bind", "127.0.0.1,::1", "--cores", &options.cores.to_string()]);
     command.args(["--driver", options.driver.as_str()]).env_remove("RINGSEED_DRIVER");
     if std::env::var_os("RUST_LOG").is_none() {
-        command.env("RUST_LOG", "info");
+        command.env("RUST_LOG", "info,ringseed_engine=debug");
     }
     Process::start("ringseed", &mut command, &options.config_dir)
 }
