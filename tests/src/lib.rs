@@ -33,7 +33,7 @@ pub use mount::Mount;
 pub use opentracker::Opentracker;
 pub use ports::free_port;
 pub use process::Process;
-pub use programs::{Missing, peer_program};
+pub use programs::{Missing, peer_program, ringseed as ringseed_program};
 pub use relay::{Conditions, Relay};
 pub use rpc::{Dialect, Rpc};
 pub use scene::{Driver, Scene, alone, note, perform};

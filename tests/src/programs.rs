@@ -32,7 +32,7 @@ pub fn peer_program(name: &str) -> Result<PathBuf> {
 }
 
 /// The daemon's program: what `RINGSEED_BIN` names, else the workspace's own, built once.
-pub(crate) fn ringseed() -> Result<PathBuf> {
+pub fn ringseed() -> Result<PathBuf> {
     static BUILT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     let found = BUILT.get_or_init(|| match std::env::var_os("RINGSEED_BIN") {
         Some(program) => Ok(PathBuf::from(program)),
