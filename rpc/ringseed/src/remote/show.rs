@@ -69,7 +69,7 @@ fn sheet(torrent: &Value) -> String {
         ("Done", format!("{percent} of {}", human::bytes(number("size_when_done")))),
         ("Time left", human::duration(torrent["eta"].as_i64().unwrap_or(-1))),
         ("Size", human::bytes(number("total_size"))),
-        ("Pieces", format!("{} of {}", number("piece_count"), human::bytes(number("piece_size")))),
+        ("Pieces", format!("{} of {} bytes", number("piece_count"), number("piece_size"))),
         ("Folder", text("download_dir")),
         ("Labels", human::plain(&labels.join(", "))),
         ("Private", if torrent["is_private"] == true { "yes" } else { "no" }.to_owned()),
