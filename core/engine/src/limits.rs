@@ -26,11 +26,15 @@ pub(crate) const HASH_PATIENCE: Duration = Duration::from_millis(5);
 /// would leave the cache.
 pub(crate) const HASH_BACKLOG: u32 = 256;
 
-/// Commands in line for one shard. A full line makes the control side wait, never the shard.
+/// Commands in line for one shard. What finds it full waits on the control side.
 pub(crate) const COMMANDS: usize = 8192;
 
 /// Reports in line for the control side. A full line makes the shard keep them until the next tick.
 pub(crate) const REPORTS: usize = 8192;
+
+/// A fresh shard takes the place of one that panicked after this long, so that a cause that comes
+/// at once again does not keep a core busy.
+pub(crate) const RESTART_PAUSE: Duration = Duration::from_millis(500);
 
 /// How often a shard looks at its clocks and publishes figures.
 pub(crate) const TICK: Duration = Duration::from_secs(1);
@@ -44,6 +48,12 @@ pub(crate) const STOP_PATIENCE: Duration = Duration::from_millis(1500);
 
 /// The control side waits this long for the answer to a question about one torrent.
 pub(crate) const DETAIL_PATIENCE: Duration = Duration::from_millis(500);
+
+/// Threads that end are waited for so long when the session stops; a disk that hangs holds one up.
+pub(crate) const JOIN_PATIENCE: Duration = Duration::from_millis(500);
+
+/// A torrent that is being removed can be added again after so long at most.
+pub(crate) const REMOVAL_PATIENCE: Duration = Duration::from_secs(30);
 
 /// Removed torrents are named for this long, as Transmission's clients expect.
 pub(crate) const REMOVED_FOR: u64 = 70;

@@ -3,7 +3,7 @@
 use crate::{
     limits,
     settings::Settings,
-    shard::{Command, Directory, Report, Shard, ShardHandle, ShardParts, ShardSettings},
+    shard::{Command, Directory, End, Report, Shard, ShardHandle, ShardParts, ShardSettings},
 };
 use crossbeam_channel::{Receiver, bounded};
 use ring::{DriverChoice, DriverError, DriverKind, ListenerId, Ring, RingConfig, Waker};
@@ -167,13 +167,15 @@ impl Plan {
                     true
                 }
             };
+            let mut end = End::Ordered;
             if panicked {
                 // Its drop could meet the same broken state.
                 let _ = catch_unwind(AssertUnwindSafe(move || drop(shard)));
-                next = self.start_ring().ok();
+                std::thread::sleep(limits::RESTART_PAUSE);
+                next = self.start_ring().inspect_err(|error| tracing::error!(%error)).ok();
+                end = if next.is_some() { End::Replaced } else { End::Dead };
             }
-            let report = Report::Ended { shard: self.number, panicked };
-            if self.reports.blocking_send(report).is_err() {
+            if self.reports.blocking_send(Report::Ended { shard: self.number, end }).is_err() {
                 return;
             }
         }

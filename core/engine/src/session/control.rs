@@ -10,17 +10,18 @@
 //!    └──────────────────────────────┴────────────────── Leaving
 //! ```
 //! A torrent that ends in `Idle` goes on to whatever was asked for meanwhile: see [`After`].
+//! `Removing` is the way out.
 
 use super::{
-    AddError, Added, Change, EditError, Inner, NewTorrent, StoredOptions, StoredTorrent, Write,
-    key,
+    AddError, Added, Change, EditError, Inner, Line, NewTorrent, StoredOptions, StoredTorrent,
+    Write, key,
     looker::{Found, Look},
     unix_now,
 };
 use crate::{
     limits,
     settings::Settings,
-    shard::{Command, Report, StartTorrent, Update},
+    shard::{Command, End, Report, StartTorrent, Update},
     status::{
         Activity, Catalog, Meta, Priority, SessionCounters, Torrent, TorrentId, Totals, Traffic,
         Trouble,
@@ -29,7 +30,7 @@ use crate::{
 use discovery::{Progress, TorrentAnnounce, TrackerEvent};
 use metainfo::{Bitfield, InfoHash, Metainfo};
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashSet},
     net::SocketAddr,
     path::PathBuf,
     sync::Arc,
@@ -53,11 +54,11 @@ pub(super) enum Note {
 pub(super) struct Control {
     pub(super) catalog: Catalog,
     pub(super) settings: Settings,
-    entries: HashMap<TorrentId, Entry>,
+    /// One for each torrent of the catalog.
+    entries: BTreeMap<TorrentId, Entry>,
     next_id: u32,
-    /// Running torrents of each shard.
-    load: Vec<usize>,
-    shards_ended: usize,
+    /// Running torrents of each shard; `None` of one that is gone.
+    load: Vec<Option<usize>>,
     /// The session is stopping: nothing begins any more.
     pub(super) stopping: bool,
     started: u64,
@@ -85,9 +86,17 @@ struct Entry {
 enum Phase {
     Idle,
     Looking,
-    Checking { handle: CheckHandle, trusted: Bitfield },
+    Checking {
+        handle: CheckHandle,
+        /// Pieces that are had without a check.
+        trusted: Bitfield,
+        /// It has been told to stop.
+        cancelled: bool,
+    },
     Running,
     Leaving,
+    /// Its data is being deleted; then it is gone.
+    Removing,
 }
 
 /// What a torrent does once it is idle.
@@ -107,10 +116,9 @@ impl Control {
         Control {
             catalog: Catalog::default(),
             settings,
-            entries: HashMap::new(),
+            entries: BTreeMap::new(),
             next_id: 1,
-            load: vec![0; shards],
-            shards_ended: 0,
+            load: vec![Some(0); shards],
             stopping: false,
             started: unix_now(),
             this_run: SessionCounters { sessions: 1, ..SessionCounters::default() },
@@ -223,11 +231,17 @@ impl Control {
         id
     }
 
-    /// Takes a torrent out that is idle.
-    pub(super) fn forget(&mut self, id: TorrentId) {
+    fn forget(&mut self, id: TorrentId) {
         self.entries.remove(&id);
         self.catalog.remove(id);
         self.unsaved.remove(&id);
+    }
+
+    /// Whether the torrent is on its way out.
+    pub(super) fn is_being_removed(&self, id: TorrentId) -> bool {
+        self.entries.get(&id).is_some_and(|entry| {
+            matches!(entry.phase, Phase::Removing) || matches!(entry.after, After::Remove { .. })
+        })
     }
 
     /// The shard that the torrent runs on now.
@@ -298,31 +312,32 @@ impl Control {
     fn tick(&mut self) -> Vec<TorrentId> {
         let now = unix_now();
         let mut due = Vec::new();
-        for (&id, entry) in &mut self.entries {
+        let mut checking = Vec::new();
+        // Both are in the order of the ids: no torrent needs to be looked for.
+        for ((&id, entry), torrent) in
+            self.entries.iter_mut().zip(self.catalog.torrents.values_mut())
+        {
+            debug_assert_eq!(id, torrent.id);
             match &entry.phase {
-                Phase::Running => {
-                    if let Some(torrent) = self.catalog.torrents.get_mut(&id) {
-                        match torrent.activity {
-                            Activity::Seeding => torrent.totals.seconds_seeding += 1,
-                            _ => torrent.totals.seconds_downloading += 1,
-                        }
-                    }
-                }
-                Phase::Checking { handle, .. } => {
-                    let progress = handle.progress();
-                    let share = progress.bytes_done as f64 / progress.bytes_total.max(1) as f64;
-                    if let Some(torrent) = self.catalog.change(id) {
-                        torrent.verify_progress = share;
-                        if progress.bytes_done > 0 {
-                            torrent.activity = Activity::Verifying;
-                        }
-                    }
-                }
+                Phase::Running => match torrent.activity {
+                    Activity::Seeding => torrent.totals.seconds_seeding += 1,
+                    _ => torrent.totals.seconds_downloading += 1,
+                },
+                Phase::Checking { handle, .. } => checking.push((id, handle.progress())),
                 Phase::Idle if entry.retry_at.is_some_and(|at| at <= now) => {
                     entry.retry_at = None;
                     due.push(id);
                 }
                 _ => {}
+            }
+        }
+        for (id, progress) in checking {
+            if let Some(torrent) = self.catalog.change(id) {
+                let share = progress.bytes_done as f64 / progress.bytes_total.max(1) as f64;
+                torrent.verify_progress = share;
+                if progress.bytes_done > 0 {
+                    torrent.activity = Activity::Verifying;
+                }
             }
         }
         due
@@ -353,14 +368,18 @@ impl Inner {
         let mut guard = self.lock();
         let control = &mut *guard;
         let Some(entry) = control.entries.get_mut(&id) else { return };
-        if control.stopping || !matches!(entry.phase, Phase::Idle) {
+        if !matches!(entry.phase, Phase::Idle) {
+            return;
+        }
+        if let After::Remove { delete_data } = entry.after {
+            self.finish_removal(control, id, delete_data);
+            return;
+        }
+        if control.stopping {
             return;
         }
         match std::mem::replace(&mut entry.after, After::AsMeant) {
-            After::Remove { delete_data } => {
-                drop(guard);
-                self.finish_removal(id, delete_data);
-            }
+            After::Remove { .. } => {}
             After::Verify => {
                 let Some(torrent) = control.catalog.get(id) else { return };
                 let pieces = torrent.meta.layout.geometry().piece_count();
@@ -381,6 +400,7 @@ impl Inner {
                     root: torrent.download_dir.as_path().into(),
                     resume: entry.resume.clone(),
                     left: torrent.left,
+                    have_bytes: torrent.have_bytes,
                 });
             }
         }
@@ -411,20 +431,20 @@ impl Inner {
                 }
             }),
         });
-        entry.phase = Phase::Checking { handle, trusted };
+        entry.phase = Phase::Checking { handle, trusted, cancelled: false };
     }
 
     fn on_looked(self: &Arc<Self>, id: TorrentId, found: Found) {
         let mut guard = self.lock();
         let control = &mut *guard;
         let Some(entry) = control.entries.get_mut(&id) else { return };
-        if control.stopping {
-            return;
-        }
         if entry.after != After::AsMeant || !control.catalog.get(id).is_some_and(|t| t.running) {
             entry.phase = Phase::Idle;
             drop(guard);
             self.begin(id);
+            return;
+        }
+        if control.stopping {
             return;
         }
         match found {
@@ -469,7 +489,9 @@ impl Inner {
             if let Some(error) = outcome.error {
                 torrent.trouble = Some(Trouble::Local(error.to_string()));
                 entry.retry_at = Some(unix_now() + limits::RETRY_AFTER.as_secs());
-                return;
+                if entry.after == After::AsMeant {
+                    return;
+                }
             }
         }
         drop(guard);
@@ -482,8 +504,12 @@ impl Inner {
         let swarm = control.swarm_settings(torrent);
         let preallocate = control.settings.preallocate;
         let extra = public_trackers(&control.settings, torrent);
-        let shard = (0..control.load.len()).min_by_key(|&shard| control.load[shard]).unwrap_or(0);
-        control.load[shard] += 1;
+        let alive = (0..).zip(&mut control.load).filter_map(|(n, load)| Some((n, load.as_mut()?)));
+        let Some((shard, load)) = alive.min_by_key(|(_, load)| **load) else {
+            tracing::error!("no shard is left to run torrents: restart the server");
+            return;
+        };
+        *load += 1;
         let Some(torrent) = control.catalog.change(id) else { return };
         let Some(entry) = control.entries.get_mut(&id) else { return };
         entry.phase = Phase::Running;
@@ -546,19 +572,25 @@ impl Inner {
             torrent.running = running;
             self.write(Write::Running(torrent.info_hash, running));
         }
-        match (&entry.phase, running) {
+        // A person does not want to wait, or to be tried again.
+        entry.retry_at = None;
+        if !running {
+            torrent.trouble = None;
+            if entry.after == After::Verify {
+                entry.after = After::AsMeant;
+            }
+        }
+        match (&mut entry.phase, running) {
             (Phase::Idle, true) => {
-                entry.retry_at = None;
                 drop(guard);
                 self.begin(id);
             }
-            (Phase::Idle, false) => {
-                entry.retry_at = None;
-                torrent.trouble = None;
-                torrent.activity = Activity::Stopped;
-            }
+            (Phase::Idle, false) => torrent.activity = Activity::Stopped,
             (Phase::Running, false) => self.leave(control, id),
-            (Phase::Checking { handle, .. }, false) => handle.cancel(),
+            (Phase::Checking { handle, cancelled, .. }, false) => {
+                *cancelled = true;
+                handle.cancel();
+            }
             _ => {}
         }
     }
@@ -581,14 +613,22 @@ impl Inner {
         if entry.after == After::AsMeant {
             entry.after = After::Verify;
         }
-        match &entry.phase {
+        match &mut entry.phase {
             Phase::Idle => {
                 drop(guard);
                 self.begin(id);
             }
             Phase::Running => self.leave(control, id),
-            Phase::Checking { .. } => entry.after = After::AsMeant,
-            Phase::Looking | Phase::Leaving => {}
+            Phase::Checking { handle, trusted, cancelled } => {
+                if !*cancelled && trusted.is_none() && entry.after == After::Verify {
+                    // That is what is being done.
+                    entry.after = After::AsMeant;
+                } else {
+                    *cancelled = true;
+                    handle.cancel();
+                }
+            }
+            Phase::Looking | Phase::Leaving | Phase::Removing => {}
         }
     }
 
@@ -604,28 +644,29 @@ impl Inner {
             }
             Phase::Running => self.leave(control, id),
             Phase::Checking { handle, .. } => handle.cancel(),
-            Phase::Looking | Phase::Leaving => {}
+            Phase::Looking | Phase::Leaving | Phase::Removing => {}
         }
     }
 
-    fn finish_removal(&self, id: TorrentId, delete_data: bool) {
-        let removed = {
-            let mut control = self.lock();
-            control.entries.remove(&id);
-            control.unsaved.remove(&id);
-            control.catalog.remove(id)
+    /// Takes out an idle torrent. While its data is being deleted it stays in the catalog, so that
+    /// nobody adds it again and has the new files deleted.
+    fn finish_removal(self: &Arc<Self>, control: &mut Control, id: TorrentId, delete_data: bool) {
+        let (Some(entry), Some(torrent)) = (control.entries.get_mut(&id), control.catalog.get(id))
+        else {
+            return;
         };
-        let Some(torrent) = removed else { return };
-        self.write(Write::Remove(torrent.info_hash));
-        let copy = self.config_dir.join(format!("torrents/{}.torrent", torrent.info_hash));
-        tokio::task::spawn_blocking(move || {
+        entry.phase = Phase::Removing;
+        let (info_hash, root) = (torrent.info_hash, torrent.download_dir.clone());
+        let layout = Arc::clone(&torrent.meta.layout);
+        self.write(Write::Remove(info_hash));
+        let inner = Arc::clone(self);
+        self.runtime.spawn_blocking(move || {
+            let copy = inner.config_dir.join(format!("torrents/{info_hash}.torrent"));
             let _ = std::fs::remove_file(copy);
-            if delete_data
-                && let Err(error) =
-                    remove_data(&torrent.download_dir, &torrent.meta.layout, torrent.info_hash)
-            {
-                tracing::warn!(torrent = %torrent.info_hash, %error, "not all data was deleted");
+            if delete_data && let Err(error) = remove_data(&root, &layout, info_hash) {
+                tracing::warn!(torrent = %info_hash, %error, "not all data was deleted");
             }
+            inner.lock().forget(id);
         });
     }
 
@@ -646,7 +687,8 @@ impl Inner {
         if let Some(trackers) = change.trackers {
             torrent.trackers.clone_from(&trackers);
             entry.options.trackers = Some(trackers.clone());
-            self.announcer.set_trackers(key(id), trackers);
+            let all = trackers.into_iter().chain(public_trackers(&control.settings, torrent));
+            self.announcer.set_trackers(key(id), all.collect());
         }
         if let Some(limit) = change.peer_limit {
             torrent.peer_limit = limit.max(1);
@@ -661,6 +703,9 @@ impl Inner {
             torrent.file_priorities.clone_from(&priorities);
             entry.options.priorities = priorities.iter().copied().map(priority_number).collect();
             measure(torrent);
+            if matches!(torrent.activity, Activity::Downloading | Activity::Seeding) {
+                torrent.activity = running_activity(torrent);
+            }
         }
         self.write(Write::Options(torrent.info_hash, entry.options.clone()));
         let Some(shard) = control.shard_of(id) else { return Ok(()) };
@@ -706,34 +751,45 @@ impl Inner {
                 }
             }
             Report::Trouble { id, message } => {
-                let mut control = self.lock();
-                if let Some(torrent) = control.catalog.change(id) {
-                    torrent.trouble = Some(Trouble::Local(message));
-                }
-                if let Some(entry) = control.entries.get_mut(&id) {
+                let mut guard = self.lock();
+                let control = &mut *guard;
+                // In any other phase somebody has already decided what comes next.
+                if let Some(entry) = control.entries.get_mut(&id)
+                    && matches!(entry.phase, Phase::Running)
+                {
                     entry.retry_at = Some(unix_now() + limits::RETRY_AFTER.as_secs());
                     entry.phase = Phase::Leaving;
                     self.announcer.remove(key(id));
+                    if let Some(torrent) = control.catalog.change(id) {
+                        torrent.trouble = Some(Trouble::Local(message));
+                    }
                 }
             }
             Report::WantsPeers(id) => self.announcer.want_peers(key(id)),
             Report::Stopped { id, have } => self.on_stopped(id, have),
-            Report::Ended { shard, panicked } => self.on_shard_ended(shard, panicked),
+            Report::Ended { shard, end } => self.on_shard_ended(shard, end),
         }
     }
 
-    fn on_stopped(self: &Arc<Self>, id: TorrentId, have: Bitfield) {
+    fn on_stopped(self: &Arc<Self>, id: TorrentId, have: Option<Bitfield>) {
         let mut guard = self.lock();
         let control = &mut *guard;
         let Some(entry) = control.entries.get_mut(&id) else { return };
-        control.load[entry.shard] = control.load[entry.shard].saturating_sub(1);
+        if !matches!(entry.phase, Phase::Running | Phase::Leaving) {
+            return;
+        }
+        if let Some(load) = &mut control.load[entry.shard] {
+            *load = load.saturating_sub(1);
+        }
         entry.phase = Phase::Idle;
         let waits = entry.retry_at.is_some() && entry.after == After::AsMeant;
         if let Some(torrent) = control.catalog.change(id) {
             torrent.activity = Activity::Stopped;
             torrent.traffic = Traffic::default();
-            torrent.have = Arc::new(have);
-            measure(torrent);
+            if let Some(have) = have {
+                torrent.have = Arc::new(have);
+                measure(torrent);
+            }
         }
         drop(guard);
         if !waits {
@@ -741,36 +797,39 @@ impl Inner {
         }
     }
 
-    /// A shard that panicked has started anew, empty: its torrents go back to it.
-    fn on_shard_ended(self: &Arc<Self>, shard: usize, panicked: bool) {
+    /// The torrents of a shard that panicked start again: on the one that took its place as soon as
+    /// that has confirmed that it does not run them, or else on others.
+    fn on_shard_ended(self: &Arc<Self>, shard: usize, end: End) {
         let mut guard = self.lock();
-        if !panicked {
-            guard.shards_ended += 1;
-            if guard.shards_ended == self.shards.len() {
+        let control = &mut *guard;
+        if end != End::Replaced {
+            control.load[shard] = None;
+            if control.load.iter().all(Option::is_none) {
                 self.all_ended.notify_one();
             }
+        }
+        if end == End::Ordered {
             return;
         }
-        let control = &mut *guard;
-        control.load[shard] = 0;
         let mut lost = Vec::new();
         for (&id, entry) in &mut control.entries {
-            let was_there = matches!(entry.phase, Phase::Running | Phase::Leaving);
-            if was_there && entry.shard == shard {
-                entry.phase = Phase::Idle;
+            if matches!(entry.phase, Phase::Running | Phase::Leaving) && entry.shard == shard {
+                entry.phase = Phase::Leaving;
                 self.announcer.remove(key(id));
                 lost.push(id);
             }
         }
-        for &id in &lost {
-            if let Some(torrent) = control.catalog.change(id) {
-                torrent.activity = Activity::Stopped;
-                torrent.traffic = Traffic::default();
-            }
-        }
         drop(guard);
         tracing::warn!(shard, torrents = lost.len(), "restarting the torrents of the shard");
-        lost.into_iter().for_each(|id| self.begin(id));
+        for id in lost {
+            match end {
+                End::Replaced => self.command(shard, Command::Stop(id)),
+                _ => self.on_stopped(id, None),
+            }
+        }
+        if end == End::Replaced && self.lock().stopping {
+            self.command(shard, Command::Shutdown);
+        }
     }
 
     fn on_tracker_event(&self, event: TrackerEvent) {
@@ -811,6 +870,7 @@ impl Inner {
     }
 
     fn on_tick(self: &Arc<Self>, save: bool) {
+        self.shards.iter().for_each(Line::push_on);
         let due = self.lock().tick();
         due.into_iter().for_each(|id| self.begin(id));
         if save {
@@ -849,11 +909,11 @@ pub(super) async fn run(
                 Note::Looked(id, found) => inner.on_looked(id, found),
                 Note::Checked(id, outcome) => inner.on_checked(id, outcome),
             },
+            () = inner.ended.notified() => return,
             _ = tick.tick() => {
                 ticks += 1;
                 inner.on_tick(ticks % limits::SAVE_INTERVAL.as_secs() == 0);
             }
-            else => return,
         }
     }
 }

@@ -177,12 +177,26 @@ impl Drop for Database {
 fn write_all(mut connection: Connection, queue: &Receiver<Order>) {
     while let Ok(first) = queue.recv() {
         let orders: Vec<Order> = std::iter::once(first).chain(queue.try_iter()).collect();
-        let result = write_batch(&mut connection, &orders).map_err(|error| error.to_string());
+        if let Ok(()) = write_batch(&mut connection, &orders) {
+            orders.into_iter().for_each(|order| order.answer(Ok(())));
+            continue;
+        }
+        // One that cannot be written must not take the others with it.
+        for order in orders {
+            let result = write_batch(&mut connection, std::slice::from_ref(&order));
+            order.answer(result.map_err(|error| error.to_string()));
+        }
+    }
+}
+
+impl Order {
+    fn answer(self, result: Result<(), String>) {
         if let Err(error) = &result {
             tracing::error!(%error, "cannot save the session");
         }
-        for done in orders.into_iter().filter_map(|order| order.done) {
-            let _ = done.send(result.clone());
+        if let Some(done) = self.done {
+            // Whoever asked may have stopped waiting.
+            let _ = done.send(result);
         }
     }
 }

@@ -4,7 +4,7 @@
 use crate::status::TorrentId;
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use metainfo::{Bitfield, InfoHash, Layout};
-use std::{io, path::Path, sync::Arc};
+use std::{io, os::unix::fs::MetadataExt, path::Path, sync::Arc};
 use storage::{FileStamp, ResumeData, check_stamps, free_space, part_file};
 
 /// Threads that look: enough that one hanging network mount does not hold up the rest.
@@ -18,6 +18,8 @@ pub(super) struct Look {
     pub(super) resume: Option<Arc<ResumeData>>,
     /// Bytes that are still to be written.
     pub(super) left: u64,
+    /// Bytes that have been.
+    pub(super) have_bytes: u64,
 }
 
 /// What a look found.
@@ -121,14 +123,23 @@ impl Look {
         if self.left == 0 {
             return None;
         }
-        let room = free_space(&self.root).ok()?;
-        (room.free < self.left).then(|| {
+        let free = free_space(&self.root).ok()?.free;
+        if free >= self.left {
+            return None;
+        }
+        let more = self.left.saturating_sub(self.reserved().saturating_sub(self.have_bytes));
+        (free < more).then(|| {
             format!(
-                "{}: not enough space: {} more bytes are needed, {} are free",
-                self.root.display(),
-                self.left,
-                room.free
+                "{}: not enough space: {more} more bytes are needed, {free} are free",
+                self.root.display()
             )
         })
+    }
+
+    /// Bytes of disk space that the files have taken already, also for what is not written yet.
+    fn reserved(&self) -> u64 {
+        let files = self.layout.files().filter(|(_, file)| !file.is_pad());
+        let paths = files.map(|(_, file)| self.root.join(file.path().as_path()));
+        paths.filter_map(|path| std::fs::metadata(path).ok()).map(|meta| meta.blocks() * 512).sum()
     }
 }

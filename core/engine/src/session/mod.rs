@@ -6,18 +6,20 @@
 mod catalog;
 mod control;
 mod database;
+mod line;
 mod looker;
 
 use crate::{
     limits,
     settings::Settings,
-    shard::{Command, ShardHandle},
+    shard::Command,
     status::{Catalog, Detail, Meta, Priority, SessionCounters, TorrentId, TrackerStatus},
     supervisor::{Shards, ShardsError, shard_settings},
 };
 use control::{Control, Note};
 use database::{Database, DatabaseError, StoredOptions, StoredTorrent, Write};
 use discovery::{Announcer, AnnouncerHandle, TorrentKey};
+use line::Line;
 use looker::Lookers;
 use metainfo::{Bitfield, InfoHash, Metainfo, MetainfoError};
 use ring::DriverKind;
@@ -26,7 +28,7 @@ use std::{
     net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 use storage::{Checker, FileStamp, ResumeData, part_file};
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -140,7 +142,7 @@ pub struct Session(Arc<Inner>);
 pub(crate) struct Inner {
     control: Mutex<Control>,
     config_dir: PathBuf,
-    shards: Vec<ShardHandle>,
+    shards: Vec<Line>,
     threads: Mutex<Option<Shards>>,
     listening: Vec<SocketAddr>,
     driver: DriverKind,
@@ -151,6 +153,9 @@ pub(crate) struct Inner {
     notes: mpsc::UnboundedSender<Note>,
     shutdown: Notify,
     all_ended: Notify,
+    /// The session's own task has nothing left to do.
+    ended: Notify,
+    runtime: tokio::runtime::Handle,
 }
 
 impl Inner {
@@ -171,13 +176,10 @@ impl Inner {
         database.as_ref().map(|database| database.write_durably(write))
     }
 
-    /// Puts a command in line for a shard. A full line means that the shard is hopelessly behind;
-    /// the command is then dropped with a word, and the next retry or restart makes up for it.
+    /// Puts a command in line for a shard.
     fn command(&self, shard: usize, command: Command) {
-        if let Some(handle) = self.shards.get(shard)
-            && handle.try_send(command).is_err()
-        {
-            tracing::error!(shard, "the shard's line is full: a command is lost");
+        if let Some(line) = self.shards.get(shard) {
+            line.send(command);
         }
     }
 }
@@ -209,7 +211,7 @@ impl Session {
         let inner = Arc::new(Inner {
             control: Mutex::new(Control::new(settings, stored.counters, shards.handles.len())),
             config_dir,
-            shards: shards.handles.clone(),
+            shards: shards.handles.iter().cloned().map(Line::new).collect(),
             listening: shards.listening.clone(),
             driver: shards.driver,
             threads: Mutex::new(Some(shards)),
@@ -220,6 +222,8 @@ impl Session {
             notes: notes_in,
             shutdown: Notify::new(),
             all_ended: Notify::new(),
+            ended: Notify::new(),
+            runtime: tokio::runtime::Handle::current(),
         });
         inner.load(stored.torrents);
         tokio::spawn(control::run(Arc::clone(&inner), reports, tracker_events, notes));
@@ -229,7 +233,9 @@ impl Session {
     /// Tells trackers `stopped`, makes everything durable and ends the shards; under three seconds.
     pub async fn stop(&self) {
         let inner = &self.0;
-        inner.lock().stopping = true;
+        if std::mem::replace(&mut inner.lock().stopping, true) {
+            return;
+        }
         let ended = inner.all_ended.notified();
         for shard in 0..inner.shards.len() {
             inner.command(shard, Command::Shutdown);
@@ -243,13 +249,12 @@ impl Session {
         inner.save_all();
         let database = inner.database.lock().unwrap_or_else(PoisonError::into_inner).take();
         let shards = inner.threads.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let finish = tokio::task::spawn_blocking(move || {
-            drop(database);
-            if let Some(mut shards) = shards.filter(|_| all.is_ok()) {
-                shards.join();
-            }
-        });
-        let _ = finish.await;
+        inner.ended.notify_one();
+        let _ = tokio::task::spawn_blocking(move || drop(database)).await;
+        if let Some(mut shards) = shards.filter(|_| all.is_ok()) {
+            let join = tokio::task::spawn_blocking(move || shards.join());
+            let _ = tokio::time::timeout(limits::JOIN_PATIENCE, join).await;
+        }
     }
 
     /// Where peers can connect.
@@ -288,26 +293,46 @@ impl Session {
             true => trusted_files(info_hash, &meta, folder.clone()).await,
             false => None,
         };
-        let (added, stored) = {
+        self.removal_of(info_hash).await?;
+        let (added, saved) = {
             let mut control = inner.lock();
             if let Some(found) = control.catalog.by_hash(info_hash) {
                 let name = found.meta.layout.name().to_owned();
                 return Ok(Added { id: found.id, info_hash, name, duplicate: true });
             }
-            control.insert_new(info_hash, meta, trackers, folder, resume, new)?
+            let (added, stored) =
+                control.insert_new(info_hash, meta, trackers, folder, resume, new)?;
+            self.save_copy(&stored);
+            // In line before anybody can remove the torrent, whose removal is to be the last word.
+            (added, inner.write_durably(Write::Torrent(Box::new(stored))))
         };
-        self.save_copy(&stored);
-        let saved = inner.write_durably(Write::Torrent(Box::new(stored)));
         let saved = match saved {
             Some(answer) => answer.await.unwrap_or_else(|_| Err("the database is closed".into())),
             None => Err("the session is stopping".into()),
         };
         if let Err(message) = saved {
-            inner.lock().forget(added.id);
+            inner.remove(added.id, false);
             return Err(AddError::Save(message));
         }
         inner.begin(added.id);
         Ok(added)
+    }
+
+    /// Waits while a torrent that is there is being removed.
+    async fn removal_of(&self, info_hash: InfoHash) -> Result<(), AddError> {
+        let is_going = || {
+            let control = self.0.lock();
+            let found = control.catalog.by_hash(info_hash);
+            found.is_some_and(|found| control.is_being_removed(found.id))
+        };
+        let deadline = Instant::now() + limits::REMOVAL_PATIENCE;
+        while is_going() {
+            if Instant::now() >= deadline {
+                return Err(AddError::Save("it is still being removed; try again later".into()));
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        Ok(())
     }
 
     /// Keeps a copy of the .torrent for people and programs that look for it; the database is what
@@ -408,6 +433,13 @@ impl Session {
     /// Counters of this run and of all runs.
     pub fn counters(&self) -> (SessionCounters, SessionCounters) {
         self.0.lock().counters()
+    }
+
+    /// Makes a shard panic, to see that the session survives it.
+    #[cfg(debug_assertions)]
+    #[doc(hidden)]
+    pub fn panic_shard(&self, shard: usize) {
+        self.0.command(shard, Command::Panic);
     }
 
     /// Asks whoever runs the session to stop it; see [`Self::shutdown_requested`].

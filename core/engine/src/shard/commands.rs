@@ -8,7 +8,7 @@ use super::{
 };
 use crate::status::{Detail, PeerInfo, TorrentId};
 use storage::TorrentFiles;
-use swarm::Reason;
+use swarm::{Priority, Reason};
 use wire::PeerId;
 
 impl Shard {
@@ -22,8 +22,10 @@ impl Shard {
         match command {
             Command::Start(start) => self.start_torrent(*start),
             Command::Stop(id) => {
-                if let Some(&slot) = self.by_id.get(&id) {
-                    self.stop_torrent(slot);
+                match self.by_id.get(&id) {
+                    Some(&slot) => self.stop_torrent(slot),
+                    // It went down with this shard's predecessor.
+                    None => self.report(Report::Stopped { id, have: None }),
                 }
             }
             Command::Peers { id, peers, source } => {
@@ -38,7 +40,8 @@ impl Shard {
                     let torrent = &mut self.torrents[slot];
                     let pieces = piece_priorities(&torrent.layout, &priorities);
                     torrent.swarm.set_priorities(self.now, &pieces);
-                    let (store, wanted) = (torrent.store, wanted_files(&priorities));
+                    let store = torrent.store;
+                    let wanted = wanted_files(&torrent.layout, &priorities);
                     self.store.set_wanted(&mut self.ring, store, &wanted);
                     self.mark_ready(slot);
                 }
@@ -57,6 +60,8 @@ impl Shard {
                 }
             }
             Command::Settings(settings) => self.settings = settings,
+            #[cfg(debug_assertions)]
+            Command::Panic => panic!("as ordered"),
             Command::Shutdown => self.shut_down(),
         }
     }
@@ -69,12 +74,12 @@ impl Shard {
         if self.by_id.contains_key(&start.id) {
             return;
         }
-        let all_wanted = start.priorities.is_empty();
+        let has_skipped = start.priorities.contains(&Priority::Skip);
         let store = self.store.add(TorrentFiles {
             info_hash: start.info_hash,
             layout: std::sync::Arc::clone(&start.layout),
             root: std::sync::Arc::clone(&start.root),
-            wanted: (!all_wanted).then(|| wanted_files(&start.priorities)),
+            wanted: has_skipped.then(|| wanted_files(&start.layout, &start.priorities)),
             allocation: start.allocation,
         });
         self.store.set_durable(store, &start.have, &start.stamps);
@@ -100,28 +105,35 @@ impl Shard {
         torrent.stopping = true;
         publish_progress(torrent);
         let info_hash = torrent.info_hash;
-        for conn in torrent.peer_conns() {
+        for conn in torrent.all_conns() {
             self.close(conn, Reason::Stopped);
         }
         self.by_hash.remove(&info_hash);
         self.directory.remove(info_hash);
-        let torrent = &mut self.torrents[slot];
-        // Writes that are still under way finish before the sync that follows them takes stock, or
-        // are not claimed.
-        if torrent.dirty || torrent.syncing {
+        self.go_on_stopping(slot);
+    }
+
+    /// Writes that are under way end before the last sync, so that it covers them and takes the
+    /// files' stamps when nothing changes them any more.
+    pub(super) fn go_on_stopping(&mut self, slot: usize) {
+        let Some(torrent) = self.torrents.get(slot) else { return };
+        if !torrent.stopping || torrent.writing > 0 || torrent.syncing {
+            return;
+        }
+        if torrent.dirty || torrent.unsettled {
             self.begin_sync(slot);
         } else {
             self.end_torrent(slot);
         }
     }
 
-    pub(super) fn end_torrent(&mut self, slot: usize) {
+    fn end_torrent(&mut self, slot: usize) {
         let Some(torrent) = self.torrents.try_remove(slot) else { return };
         self.by_id.remove(&torrent.id);
         self.by_store[torrent.store.slot()] = None;
         self.store.remove(torrent.store);
         self.publish_last(&torrent);
-        let (id, have) = (torrent.id, torrent.swarm.have().clone());
+        let (id, have) = (torrent.id, Some(torrent.swarm.have().clone()));
         self.report(Report::Stopped { id, have });
     }
 

@@ -76,14 +76,16 @@ pub(super) struct Peer {
     pub(super) hello: Option<Box<[u8; Handshake::LEN]>>,
     /// Blocks being read from the disk for this peer.
     pub(super) fetching: u32,
-    /// Blocks that were read and wait to be sent.
+    /// Blocks that were read, or could not be, and wait to be sent or rejected.
     pub(super) fetched: Vec<Fetched>,
+    /// Whether both sides have the fast extension (BEP 6).
+    pub(super) fast: bool,
 }
 
 pub(super) struct Fetched {
     pub(super) block: BlockRange,
-    pub(super) data: Rc<Buf>,
-    pub(super) range: Range<usize>,
+    /// Where its bytes are; `None` if they could not be read.
+    pub(super) data: Option<(Rc<Buf>, Range<usize>)>,
 }
 
 impl Conn {

@@ -34,6 +34,12 @@ impl Directory {
         shards.get(&torrent).copied()
     }
 
+    /// None of its torrents lives on this shard any more.
+    pub(crate) fn forget_shard(&self, shard: usize) {
+        let mut shards = self.0.shards.write().unwrap_or_else(|poison| poison.into_inner());
+        shards.retain(|_, home| *home != shard);
+    }
+
     /// Connections of all shards together.
     pub(crate) fn connections(&self) -> usize {
         self.0.connections.load(Ordering::Relaxed)

@@ -95,6 +95,7 @@ impl Shard {
             let digests =
                 found.swarm.wants_digests(piece).then(|| found.pieces.digests(piece, &buf));
             found.swarm.piece_passed(self.now, piece, digests.as_deref());
+            found.writing += 1;
             self.store.write_piece(&mut self.ring, found.store, piece, Rc::new(buf));
         } else {
             let digests = found.pieces.digests(piece, &buf);

@@ -56,6 +56,9 @@ pub(crate) enum Command {
         reply: oneshot::Sender<Detail>,
     },
     Settings(ShardSettings),
+    /// Panics, for tests of what follows.
+    #[cfg(debug_assertions)]
+    Panic,
     /// Ends the shard after its torrents have stopped.
     Shutdown,
 }
@@ -110,14 +113,24 @@ pub(crate) enum Report {
     },
     /// More addresses are wanted.
     WantsPeers(TorrentId),
-    /// Nothing of the torrent is left on the shard.
+    /// Nothing of the torrent is left on the shard; `have` is `None` if it did not know it.
     Stopped {
         id: TorrentId,
-        have: Bitfield,
+        have: Option<Bitfield>,
     },
-    /// The shard has ended, by order or by a panic.
     Ended {
         shard: usize,
-        panicked: bool,
+        end: End,
     },
+}
+
+/// How a shard ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum End {
+    /// It was told to.
+    Ordered,
+    /// It panicked; a fresh one has taken its place and its line of commands.
+    Replaced,
+    /// It panicked, and no other could be started in its place.
+    Dead,
 }

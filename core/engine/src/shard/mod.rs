@@ -18,7 +18,7 @@ mod torrent;
 mod transmit;
 
 pub(crate) use directory::Directory;
-pub(crate) use messages::{Command, Report, ShardSettings, StartTorrent, Update};
+pub(crate) use messages::{Command, End, Report, ShardSettings, StartTorrent, Update};
 pub(crate) use torrent::piece_priorities;
 
 use crate::{limits, status::TorrentId};
@@ -101,6 +101,8 @@ pub(crate) struct Shard {
     by_store: Vec<Option<usize>>,
     /// Torrents that may have something to send.
     ready: Vec<usize>,
+    /// Connections whose turn came while a batch was under way, which is not so any more.
+    unblocked: Vec<ConnId>,
     hashing: HashQueue,
     connecting: usize,
     greeting: usize,
@@ -133,6 +135,7 @@ impl Shard {
             by_hash: HashMap::new(),
             by_store: Vec::new(),
             ready: Vec::new(),
+            unblocked: Vec::new(),
             hashing: HashQueue::default(),
             connecting: 0,
             greeting: 0,
@@ -159,16 +162,28 @@ impl Shard {
 
     /// Everything that a turn does after its events.
     fn turn(&mut self) {
-        while let Some(event) = self.store.poll_event() {
-            self.on_store_event(event);
-        }
+        self.take_store_events();
         self.hash_what_is_due();
         if self.now >= self.next_tick {
             self.next_tick = self.now + limits::TICK;
             self.tick();
         }
         self.send_what_is_due();
+        // Some requests are answered at once, and no event of the ring follows.
+        while self.take_store_events() {
+            self.send_what_is_due();
+        }
         self.post_reports();
+    }
+
+    /// Whether there were any.
+    fn take_store_events(&mut self) -> bool {
+        let mut any = false;
+        while let Some(event) = self.store.poll_event() {
+            self.on_store_event(event);
+            any = true;
+        }
+        any
     }
 
     fn timeout(&self) -> Duration {
@@ -229,5 +244,13 @@ impl Shard {
     fn close(&mut self, conn: ConnId, reason: swarm::Reason) {
         self.ring.close(conn);
         self.forget(conn, reason);
+    }
+}
+
+impl Drop for Shard {
+    /// What the shards share must not count a shard that is gone, however it went.
+    fn drop(&mut self) {
+        self.directory.connections_closed(self.conns.iter().count());
+        self.directory.forget_shard(self.number);
     }
 }

@@ -35,6 +35,9 @@ impl Shard {
             Ok(id) => {
                 let stage = Stage::Connecting { torrent, source: Source::Tracker };
                 self.insert(Conn::new(id, addr, self.now, stage));
+                if let Some(found) = self.torrents.get_mut(torrent) {
+                    found.approaching.push(id);
+                }
             }
             Err(error) => {
                 tracing::debug!(%addr, %error, "cannot connect");
@@ -168,10 +171,11 @@ impl Shard {
             self.close(id, Reason::Fault);
             return false;
         }
+        let peer_is_fast = handshake.reserved.fast() && RESERVED.fast();
         let peer = NewPeer {
             addr: conn.addr,
             id: handshake.peer_id,
-            fast: handshake.reserved.fast() && RESERVED.fast(),
+            fast: peer_is_fast,
             extended: handshake.reserved.extension_protocol(),
             incoming: ours.is_none(),
             source: ours.unwrap_or(Source::Incoming),
@@ -185,6 +189,7 @@ impl Shard {
             }
         };
         found.set_conn(key, Some(id));
+        found.approaching.retain(|&conn| conn != id);
         let bitfield = found.swarm.geometry().piece_count().div_ceil(8);
         let limits = DecodeLimits { max_bitfield: bitfield, ..DecodeLimits::default() };
         let hello = ours.is_none().then(|| Box::new(found.handshake().encode()));
@@ -196,6 +201,7 @@ impl Shard {
             hello,
             fetching: 0,
             fetched: Vec::new(),
+            fast: peer_is_fast,
         };
         self.set_stage(id, Stage::Peer(peer));
         self.mark_ready(torrent);
@@ -225,6 +231,7 @@ impl Shard {
             Stage::Connecting { torrent, .. }
             | Stage::Greeting { torrent: Some((torrent, _)), .. } => {
                 if let Some(found) = self.torrents.get_mut(torrent) {
+                    found.approaching.retain(|&conn| conn != id);
                     found.swarm.connect_failed(now, conn.addr);
                 }
             }

@@ -9,6 +9,7 @@ use super::{
 use metainfo::PieceIndex;
 use ring::ConnId;
 use storage::{StorageError, StoreEvent, StoreKey};
+use swarm::Reason;
 
 impl Shard {
     pub(super) fn torrent_of(&self, key: StoreKey) -> Option<usize> {
@@ -18,11 +19,11 @@ impl Shard {
     pub(super) fn on_store_event(&mut self, event: StoreEvent) {
         match event {
             StoreEvent::Fetched { cookie, block, data, range_in_buf, .. } => {
-                let fetched = Fetched { block, data, range: range_in_buf };
-                self.on_fetched(ConnId::from_bits(cookie), Some(fetched));
+                let fetched = Fetched { block, data: Some((data, range_in_buf)) };
+                self.on_fetched(ConnId::from_bits(cookie), fetched);
             }
-            StoreEvent::FetchFailed { key, cookie, error, .. } => {
-                self.on_fetched(ConnId::from_bits(cookie), None);
+            StoreEvent::FetchFailed { key, cookie, block, error } => {
+                self.on_fetched(ConnId::from_bits(cookie), Fetched { block, data: None });
                 if !matches!(error, StorageError::Busy) {
                     self.trouble(key, &error);
                 }
@@ -30,7 +31,9 @@ impl Shard {
             StoreEvent::PieceWritten { key, piece } => self.on_written(key, piece),
             StoreEvent::WriteFailed { key, piece, error } => {
                 if let Some(slot) = self.torrent_of(key) {
-                    self.torrents[slot].swarm.piece_dropped(self.now, piece);
+                    let torrent = &mut self.torrents[slot];
+                    torrent.writing = torrent.writing.saturating_sub(1);
+                    torrent.swarm.piece_dropped(self.now, piece);
                 }
                 self.trouble(key, &error);
             }
@@ -38,17 +41,20 @@ impl Shard {
                 if let Some(slot) = self.torrent_of(key) {
                     let torrent = &mut self.torrents[slot];
                     torrent.syncing = false;
-                    let (id, is_final) = (torrent.id, torrent.stopping);
+                    let is_final = torrent.stopping && torrent.writing == 0 && !torrent.dirty;
+                    torrent.unsettled &= !is_final;
+                    let id = torrent.id;
                     self.report(Report::Durable { id, have: durable, stamps, is_final });
-                    if is_final {
-                        self.end_torrent(slot);
-                    }
+                    self.go_on_stopping(slot);
                 }
             }
             StoreEvent::SyncFailed { key, error, .. } => {
                 if let Some(slot) = self.torrent_of(key) {
-                    self.torrents[slot].syncing = false;
-                    let id = self.torrents[slot].id;
+                    let torrent = &mut self.torrents[slot];
+                    torrent.syncing = false;
+                    // The control side forgets what it knew: there is nothing to settle.
+                    torrent.unsettled = false;
+                    let id = torrent.id;
                     self.report(Report::Suspect { id });
                 }
                 self.trouble(key, &error);
@@ -64,10 +70,15 @@ impl Shard {
     }
 
     /// A cold block has been read for a peer, or could not be.
-    fn on_fetched(&mut self, id: ConnId, fetched: Option<Fetched>) {
+    fn on_fetched(&mut self, id: ConnId, fetched: Fetched) {
         let Some(Conn { stage: Stage::Peer(peer), .. }) = self.conns.get(id) else { return };
-        peer.fetching -= 1;
-        peer.fetched.extend(fetched);
+        peer.fetching = peer.fetching.saturating_sub(1);
+        if fetched.data.is_none() && !peer.fast {
+            // It has no way to be told, and must not wait for ever.
+            self.close(id, Reason::Closed);
+            return;
+        }
+        peer.fetched.push(fetched);
         let slot = peer.torrent;
         if let Some(torrent) = self.torrents.get_mut(slot) {
             torrent.swarm.wake(peer.key);
@@ -79,11 +90,14 @@ impl Shard {
         let Some(slot) = self.torrent_of(key) else { return };
         let torrent = &mut self.torrents[slot];
         torrent.swarm.piece_written(self.now, piece);
+        torrent.writing = torrent.writing.saturating_sub(1);
+        torrent.unsettled = true;
         if !torrent.dirty {
             torrent.dirty = true;
             torrent.next_sync = self.now + self.settings.sync_interval;
         }
         self.mark_ready(slot);
+        self.go_on_stopping(slot);
     }
 
     /// Everything that is wanted has been written: files get their exact shape, and what was written
@@ -99,6 +113,12 @@ impl Shard {
 
     pub(super) fn begin_sync(&mut self, slot: usize) {
         if let Some(torrent) = self.torrents.get_mut(slot) {
+            if torrent.syncing {
+                // What was written since it began needs one of its own.
+                torrent.dirty = true;
+                torrent.next_sync = self.now;
+                return;
+            }
             torrent.dirty = false;
             torrent.syncing = true;
             self.store.sync(&mut self.ring, torrent.store);
@@ -110,10 +130,8 @@ impl Shard {
         let Some(slot) = self.torrent_of(key) else { return };
         let torrent = &self.torrents[slot];
         if torrent.stopping {
-            // What could not be synced is not claimed; the stop goes on without it.
-            if !torrent.syncing {
-                self.end_torrent(slot);
-            }
+            // What could not be written or synced is not claimed; the stop goes on without it.
+            self.go_on_stopping(slot);
             return;
         }
         tracing::error!(torrent = %torrent.info_hash, %error, "stopped by a local error");

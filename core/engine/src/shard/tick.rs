@@ -26,6 +26,8 @@ const SOURCES: [Source; 7] = [
 
 impl Shard {
     pub(super) fn tick(&mut self) {
+        let is_behind = !self.outbox.is_empty();
+        self.take_commands();
         self.drop_stuck_senders();
         self.drop_late_handshakes();
         self.store.tick(&mut self.ring);
@@ -46,7 +48,10 @@ impl Shard {
             }
             self.connect_more(slot);
             let Some(torrent) = self.torrents.get_mut(slot) else { continue };
-            updates.extend(news(torrent));
+            // While the control side is behind, it is spared what it can do without.
+            if !is_behind {
+                updates.extend(news(torrent));
+            }
             if torrent.dirty && !torrent.syncing && !torrent.stopping && torrent.next_sync <= now {
                 self.begin_sync(slot);
             }

@@ -21,12 +21,18 @@ pub(super) struct Torrent {
     pub(super) pieces: OpenPieces,
     /// The connections of the swarm's peers, by their keys.
     conns: Vec<Option<ConnId>>,
+    /// Connections to its peers that are still being made.
+    pub(super) approaching: Vec<ConnId>,
     pub(super) is_ready: bool,
+    /// Pieces on their way to the disk.
+    pub(super) writing: u32,
     /// Pieces written since the last sync began.
     pub(super) dirty: bool,
     pub(super) next_sync: Duration,
     pub(super) syncing: bool,
-    /// It leaves the shard when its last sync is through.
+    /// Pieces were written since it was told how the files look for good.
+    pub(super) unsettled: bool,
+    /// It leaves the shard when its last write and sync are through.
     pub(super) stopping: bool,
     pub(super) next_want: Duration,
     pub(super) progress: Arc<Progress>,
@@ -66,10 +72,13 @@ impl Torrent {
             store,
             pieces: OpenPieces::new(geometry),
             conns: Vec::new(),
+            approaching: Vec::new(),
             is_ready: false,
+            writing: 0,
             dirty: false,
             next_sync: now,
             syncing: false,
+            unsettled: false,
             stopping: false,
             next_want: now,
             progress: start.progress,
@@ -101,8 +110,9 @@ impl Torrent {
         self.conns[key.index()] = conn;
     }
 
-    pub(super) fn peer_conns(&self) -> Vec<ConnId> {
-        self.conns.iter().copied().flatten().collect()
+    /// The connections of its peers and those on the way to become such.
+    pub(super) fn all_conns(&self) -> Vec<ConnId> {
+        self.conns.iter().copied().flatten().chain(self.approaching.iter().copied()).collect()
     }
 
     /// The hash that the piece must have.
@@ -117,7 +127,7 @@ pub(super) const RESERVED: Reserved = Reserved::NONE.with_extension_protocol().w
 /// Each piece has the highest priority of the files it touches; pieces of pad files alone count as
 /// normal, as they cost nothing but must be there.
 pub(crate) fn piece_priorities(layout: &Layout, files: &[Priority]) -> Vec<Priority> {
-    let mut pieces = vec![Priority::Skip; layout.geometry().piece_count() as usize];
+    let mut pieces = vec![None; layout.geometry().piece_count() as usize];
     for (index, file) in layout.files() {
         if file.is_pad() {
             continue;
@@ -125,13 +135,14 @@ pub(crate) fn piece_priorities(layout: &Layout, files: &[Priority]) -> Vec<Prior
         let priority = files.get(index.as_usize()).copied().unwrap_or_default();
         for piece in layout.pieces_of(index) {
             let place = &mut pieces[piece as usize];
-            *place = (*place).max(priority);
+            *place = (*place).max(Some(priority));
         }
     }
-    pieces
+    pieces.into_iter().map(Option::unwrap_or_default).collect()
 }
 
-/// Which files are to be in the download folder.
-pub(super) fn wanted_files(files: &[Priority]) -> Box<[bool]> {
-    files.iter().map(|&priority| priority != Priority::Skip).collect()
+/// Which files are to be in the download folder: one flag for each.
+pub(super) fn wanted_files(layout: &Layout, files: &[Priority]) -> Box<[bool]> {
+    let priority = |file: usize| files.get(file).copied().unwrap_or_default();
+    (0..layout.file_count() as usize).map(|file| priority(file) != Priority::Skip).collect()
 }

@@ -2,15 +2,20 @@
 
 use super::{
     Shard,
-    conn::{Conn, Stage},
+    conn::{Conn, Fetched, Stage},
 };
 use crate::limits;
+use metainfo::BlockRange;
 use ring::{ConnId, SendBatch};
 use storage::Pushed;
 use swarm::Reason;
+use wire::{Message, RawBlock};
 
 impl Shard {
     pub(super) fn send_what_is_due(&mut self) {
+        for conn in std::mem::take(&mut self.unblocked) {
+            self.send_to(conn);
+        }
         while let Some(slot) = self.ready.pop() {
             let Some(torrent) = self.torrents.get_mut(slot) else { continue };
             torrent.is_ready = false;
@@ -29,16 +34,17 @@ impl Shard {
         let Some(conn) = self.conns.get(id) else { return };
         conn.sending = None;
         let payload = conn.payload.take();
-        let wants_send = std::mem::take(&mut conn.wants_send);
+        if std::mem::take(&mut conn.wants_send) {
+            // Its swarm was told that it is its turn, and does not say so twice.
+            self.unblocked.push(id);
+        }
         let Stage::Peer(peer) = &conn.stage else { return };
         let slot = peer.torrent;
         let Some(torrent) = self.torrents.get_mut(slot) else { return };
-        match payload {
-            Some(payload) => torrent.swarm.on_sent(self.now, peer.key, payload, bytes),
-            None if wants_send => torrent.swarm.wake(peer.key),
-            None => return,
+        if let Some(payload) = payload {
+            torrent.swarm.on_sent(self.now, peer.key, payload, bytes);
+            self.mark_ready(slot);
         }
-        self.mark_ready(slot);
     }
 
     /// Fills and hands in a batch for a peer that is ready.
@@ -80,10 +86,15 @@ impl Shard {
         torrent.swarm.poll_transmit(self.now, peer.key, room, transmit);
         batch.push_bytes(&transmit.control);
         let mut payload = 0;
-        for fetched in peer.fetched.drain(..) {
-            payload += u64::from(fetched.block.length());
-            batch.push_bytes(&header(fetched.block));
-            batch.push_buf(fetched.data, fetched.range);
+        for Fetched { block, data } in peer.fetched.drain(..) {
+            match data {
+                Some((data, range)) => {
+                    payload += u64::from(block.length());
+                    batch.push_bytes(&header(block));
+                    batch.push_buf(data, range);
+                }
+                None => batch.push_bytes(&rejection(block)),
+            }
         }
         for &block in &transmit.blocks {
             let mark = batch.mark();
@@ -95,7 +106,7 @@ impl Shard {
                     peer.fetching += 1;
                     self.store.fetch(&mut self.ring, torrent.store, block, id.to_bits());
                 }
-                // The read that a later request starts tells what is wrong with the file.
+                // Only a torrent that is not in the store any more, whose connections end with it.
                 Err(_) => batch.rewind(mark),
             }
         }
@@ -134,6 +145,14 @@ impl Shard {
     }
 }
 
-fn header(block: metainfo::BlockRange) -> [u8; 13] {
+/// Tells the peer that a block it asked for does not come (BEP 6).
+fn rejection(block: BlockRange) -> Vec<u8> {
+    let (index, begin, length) = (block.piece().get(), block.begin(), block.length());
+    let mut message = Vec::with_capacity(17);
+    Message::RejectRequest(RawBlock { index, begin, length }).encode_into(&mut message);
+    message
+}
+
+fn header(block: BlockRange) -> [u8; 13] {
     wire::block_header(block.piece().get(), block.begin(), block.length())
 }

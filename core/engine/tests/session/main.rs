@@ -1,0 +1,8 @@
+//! Sessions with real sockets and files.
+#![allow(clippy::unwrap_used)]
+
+mod orders;
+mod peers;
+mod support;
+mod transfer;
+mod trouble;

@@ -1,0 +1,188 @@
+//! What people ask for, in any order.
+
+use crate::support::{Client, Sample, logs};
+use engine::{Change, NewTorrent, Priority, status::Activity};
+use ringseed_engine as engine;
+use std::time::{Duration, Instant};
+
+#[tokio::test]
+async fn a_skipped_file_appears_when_it_becomes_wanted() {
+    logs();
+    let sample = Sample::new("sample", &[300_000, 500_000, 200_000], 65_536);
+    let seed = Client::seeding(std::slice::from_ref(&sample), 1).await;
+    let leech = Client::start(1).await;
+    let new = NewTorrent { file_priorities: vec![(1, Priority::Skip)], ..sample.new_torrent() };
+    let id = leech.session.add(new).await.unwrap().id;
+    leech.session.add_peers(id, seed.session.peer_addr());
+    leech.wait_seeding(id).await;
+    let skipped = leech.data().join(&sample.files[1].0);
+    assert!(!skipped.exists());
+    assert!(leech.data().join(&sample.files[0].0).exists());
+    // Back to normal for all files.
+    let change = Change { file_priorities: vec![(1, Priority::Normal)], ..Change::default() };
+    leech.session.edit(id, change).unwrap();
+    assert!(leech.torrent(id).left > 0);
+    assert_eq!(leech.torrent(id).activity, Activity::Downloading);
+    // The first one has left, as neither wanted anything any more, and is not tried again so soon.
+    let other = Client::seeding(std::slice::from_ref(&sample), 1).await;
+    leech.session.add_peers(id, other.session.peer_addr());
+    leech.wait(id, "the rest", |torrent| torrent.have.is_all()).await;
+    leech.wait_seeding(id).await;
+    leech.session.stop().await;
+    sample.assert_in(&leech.data());
+    other.session.stop().await;
+    seed.session.stop().await;
+}
+
+#[tokio::test]
+async fn a_torrent_can_be_added_again_while_it_is_being_removed() {
+    logs();
+    let sample = Sample::new("sample", &[2_000_000, 10_000], 65_536);
+    let seed = Client::seeding(std::slice::from_ref(&sample), 1).await;
+    let leech = Client::start(1).await;
+    for delete in [true, false, true, true] {
+        let added = leech.session.add(sample.new_torrent()).await.unwrap();
+        assert!(!added.duplicate);
+        leech.session.add_peers(added.id, seed.session.peer_addr());
+        leech.session.verify(&[added.id]);
+        tokio::time::sleep(Duration::from_millis(30)).await;
+        leech.session.remove(&[added.id], delete);
+        // Whatever else is asked of it, it goes.
+        leech.session.verify(&[added.id]);
+        leech.session.start_torrents(&[added.id]);
+    }
+    let id = leech.add(&sample).await;
+    leech.session.add_peers(id, seed.session.peer_addr());
+    leech.wait_seeding(id).await;
+    sample.assert_in(&leech.data());
+    leech.session.stop().await;
+    seed.session.stop().await;
+}
+
+#[tokio::test]
+async fn what_was_written_before_a_stop_is_there_after_it() {
+    logs();
+    let sample = Sample::new("sample", &[30_000_000], 65_536);
+    let seed = Client::seeding(std::slice::from_ref(&sample), 1).await;
+    let mut leech = Client::start(1).await;
+    let mut id = leech.add(&sample).await;
+    let mut had = 0;
+    for _ in 0..4 {
+        leech.session.add_peers(id, seed.session.peer_addr());
+        leech.wait(id, "more", |torrent| torrent.have_bytes > had || torrent.left == 0).await;
+        had = leech.torrent(id).have_bytes;
+        let start = Instant::now();
+        leech.restart(1).await;
+        assert!(start.elapsed() < Duration::from_secs(3));
+        id = leech.session.read(|catalog| catalog.iter().next().unwrap().id);
+        let torrent = leech.torrent(id);
+        assert!(torrent.have_bytes >= had, "{} of {had} bytes", torrent.have_bytes);
+        had = torrent.have_bytes;
+        leech
+            .wait(id, "start", |torrent| {
+                assert_ne!(torrent.activity, Activity::Verifying, "it left its files settled");
+                matches!(torrent.activity, Activity::Downloading | Activity::Seeding)
+            })
+            .await;
+        assert!(leech.torrent(id).have_bytes >= had);
+    }
+    leech.session.add_peers(id, seed.session.peer_addr());
+    leech.wait_seeding(id).await;
+    sample.assert_in(&leech.data());
+    leech.session.stop().await;
+    seed.session.stop().await;
+}
+
+/// Stops, starts, checks and removals without order, while data flows.
+#[tokio::test]
+async fn the_last_word_counts_whatever_came_before() {
+    logs();
+    let samples: Vec<Sample> = (0..20)
+        .map(|n| Sample::new(&format!("sample {n}"), &[1_200_000, 1, 340_000], 32_768))
+        .collect();
+    let (seed, leech) = (Client::start(2).await, Client::start(2).await);
+    for (number, sample) in samples.iter().enumerate() {
+        let folder = seed.data().join(number.to_string());
+        sample.write_to(&folder);
+        let new = NewTorrent { download_dir: Some(folder), ..sample.new_torrent() };
+        let id = seed.session.add(new).await.unwrap().id;
+        seed.wait_seeding(id).await;
+    }
+    let folder = |number: usize| leech.data().join(number.to_string());
+    let new_torrent = |number: usize| NewTorrent {
+        download_dir: Some(folder(number)),
+        ..samples[number].new_torrent()
+    };
+    let mut ids = Vec::new();
+    for number in 0..samples.len() {
+        ids.push(leech.session.add(new_torrent(number)).await.unwrap().id);
+    }
+    let mut random = fastrand::Rng::with_seed(7);
+    let end = Instant::now() + Duration::from_secs(4);
+    while Instant::now() < end {
+        let number = random.usize(..ids.len());
+        let id = [ids[number]];
+        match random.u8(..20) {
+            0..=5 => leech.session.start_torrents(&id),
+            6..=9 => leech.session.stop_torrents(&id),
+            10 => leech.session.verify(&id),
+            11 => {
+                leech.session.remove(&id, random.bool());
+                ids[number] = leech.session.add(new_torrent(number)).await.unwrap().id;
+            }
+            12 => {
+                let priority = *random.choice(&[Priority::Skip, Priority::Normal]).unwrap();
+                let change = Change { file_priorities: vec![(2, priority)], ..Change::default() };
+                leech.session.edit(id[0], change).unwrap();
+            }
+            _ => leech.session.add_peers(id[0], seed.session.peer_addr()),
+        }
+        if random.u8(..4) == 0 {
+            tokio::time::sleep(Duration::from_millis(random.u64(..8))).await;
+        }
+    }
+    for &id in &ids {
+        let change = Change { file_priorities: vec![(2, Priority::Normal)], ..Change::default() };
+        leech.session.edit(id, change).unwrap();
+    }
+    let (stopped, running) = ids.split_at(5);
+    // The seed is not tried again by a torrent that had all it wanted; a fresh start forgets that.
+    leech.session.stop_torrents(running);
+    for &id in running {
+        leech.wait(id, "stop", |torrent| torrent.activity == Activity::Stopped).await;
+    }
+    leech.session.start_torrents(running);
+    leech.session.stop_torrents(stopped);
+    for (number, &id) in ids.iter().enumerate().skip(5) {
+        leech
+            .wait(id, "start", |torrent| {
+                matches!(torrent.activity, Activity::Downloading | Activity::Seeding)
+            })
+            .await;
+        leech.session.add_peers(id, seed.session.peer_addr());
+        leech.wait(id, "completion", |torrent| torrent.have.is_all()).await;
+        leech.wait_seeding(id).await;
+        samples[number].assert_in(&folder(number));
+        assert_eq!(leech.torrent(id).trouble, None);
+    }
+    for &id in stopped {
+        leech.wait(id, "stop", |torrent| torrent.activity == Activity::Stopped).await;
+        assert!(!leech.torrent(id).running);
+    }
+    leech.session.start_torrents(stopped);
+    for (number, &id) in stopped.iter().enumerate() {
+        leech
+            .wait(id, "start", |torrent| {
+                matches!(torrent.activity, Activity::Downloading | Activity::Seeding)
+            })
+            .await;
+        leech.session.add_peers(id, seed.session.peer_addr());
+        leech.wait(id, "completion", |torrent| torrent.have.is_all()).await;
+        leech.wait_seeding(id).await;
+        samples[number].assert_in(&folder(number));
+    }
+    let start = Instant::now();
+    leech.session.stop().await;
+    assert!(start.elapsed() < Duration::from_secs(3));
+    seed.session.stop().await;
+}
