@@ -81,7 +81,7 @@ fn both_ways(scene: &Scene, client: &mut dyn Client) -> Result<()> {
     client.add(&theirs.with_trackers(&[&tracker.http()])?, theirs.source())?;
     wait_complete(client, &theirs, ENOUGH)?;
     tracker.wait_for_seeds(&theirs, 1)?;
-    ringseed.download(&theirs.with_trackers(&[&tracker.http()])?)?;
+    ringseed.download(&theirs.with_trackers(&[&tracker.udp()])?)?;
 
     wait_complete(client, &ours, ENOUGH)?;
     ours.compare(&fetched)?;
