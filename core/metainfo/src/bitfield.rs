@@ -102,6 +102,13 @@ impl Bitfield {
         old
     }
 
+    /// Puts in every piece of another field of the same torrent.
+    pub fn add_all(&mut self, other: &Bitfield) {
+        for (byte, more) in self.bytes.iter_mut().zip(&other.bytes) {
+            *byte |= more;
+        }
+    }
+
     /// Number of pieces in it.
     pub fn count(&self) -> u32 {
         self.bytes.iter().map(|byte| byte.count_ones()).sum()

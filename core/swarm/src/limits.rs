@@ -126,3 +126,7 @@ pub const TICK: Duration = Duration::from_secs(1);
 
 /// A connection that brought us data and broke is made again after this long.
 pub const RETRY_AFTER_USE: Duration = Duration::from_secs(5);
+
+/// Times that a peer may tell all its pieces again, besides once for each second it is connected:
+/// taking one in costs a look at every piece.
+pub const MAX_EARLY_BITFIELDS: u32 = 10;

@@ -63,6 +63,18 @@ impl Pieces {
         new
     }
 
+    /// The pieces of both.
+    pub(crate) fn union(self, other: Pieces) -> Pieces {
+        match (self, other) {
+            (Pieces::All, _) | (_, Pieces::All) => Pieces::All,
+            (Pieces::None, pieces) | (pieces, Pieces::None) => pieces,
+            (Pieces::Some { mut field, .. }, Pieces::Some { field: more, .. }) => {
+                field.add_all(&more);
+                Pieces::from_field(field)
+            }
+        }
+    }
+
     /// Takes the piece out; tells whether it was in before.
     pub(crate) fn clear(&mut self, piece: PieceIndex, piece_count: u32) -> bool {
         if !self.has(piece) {

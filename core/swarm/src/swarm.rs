@@ -440,6 +440,7 @@ fn fresh(now: Duration, new: NewPeer) -> Peer {
         connected_at: now,
         pieces: Pieces::None,
         declared: false,
+        late_bitfields: 0,
         upload_only: false,
         wanted: 0,
         chokes_us: true,

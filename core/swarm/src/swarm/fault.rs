@@ -29,9 +29,9 @@ pub enum PeerError {
     /// Its bitfield has the wrong length or spare bits set.
     #[error("the peer sent a {0}")]
     Bitfield(#[from] metainfo::BitfieldError),
-    /// It told its pieces twice.
-    #[error("the peer told its pieces twice")]
-    LateBitfield,
+    /// It told all its pieces more than once a second.
+    #[error("the peer tells all its pieces over and over")]
+    TooManyBitfields,
     /// It used a message of the fast extension without having agreed on it.
     #[error("the peer sent a message of the fast extension, which it does not have")]
     NotFast,

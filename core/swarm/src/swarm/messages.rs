@@ -3,7 +3,7 @@
 use super::{EXTENSION_IDS, PeerError, Swarm, raw, wanted};
 use crate::{
     PeerKey, Source,
-    limits::{MAX_ALLOWED_FAST, MAX_EXCESS_REQUESTS, MAX_REQUEST_LENGTH},
+    limits::{MAX_ALLOWED_FAST, MAX_EARLY_BITFIELDS, MAX_EXCESS_REQUESTS, MAX_REQUEST_LENGTH},
     pieces::Pieces,
 };
 use metainfo::{Bitfield, BlockRange, PieceIndex};
@@ -34,15 +34,15 @@ impl Swarm {
             Message::Have { piece } => self.on_have(key, self.piece(piece)?),
             Message::Bitfield(bytes) => {
                 let field = Bitfield::from_bytes(bytes, self.geometry.piece_count())?;
-                self.on_pieces(key, Pieces::from_field(field))?;
+                self.on_pieces(now, key, Pieces::from_field(field))?;
             }
             Message::HaveAll => {
                 self.require_fast(key)?;
-                self.on_pieces(key, Pieces::All)?;
+                self.on_pieces(now, key, Pieces::All)?;
             }
             Message::HaveNone => {
                 self.require_fast(key)?;
-                self.on_pieces(key, Pieces::None)?;
+                self.on_pieces(now, key, Pieces::None)?;
             }
             Message::Choke => self.on_choke(key),
             Message::Unchoke => self.on_unchoke(key),
@@ -144,11 +144,20 @@ impl Swarm {
         self.pieces_grew(key);
     }
 
-    fn on_pieces(&mut self, key: PeerKey, pieces: Pieces) -> Result<(), PeerError> {
+    /// The peer tells its pieces. BEP 3 allows that once, at the start, but aria2 says a whole bitfield
+    /// again where many `have`s would be longer: what is new in it counts.
+    fn on_pieces(&mut self, now: Duration, key: PeerKey, told: Pieces) -> Result<(), PeerError> {
         let peer = &mut self.peers[key.index()];
         if std::mem::replace(&mut peer.declared, true) {
-            return Err(PeerError::LateBitfield);
+            let seconds = now.saturating_sub(peer.connected_at).as_secs() as u32;
+            peer.late_bitfields += 1;
+            if peer.late_bitfields > MAX_EARLY_BITFIELDS + seconds {
+                return Err(PeerError::TooManyBitfields);
+            }
         }
+        let known = std::mem::take(&mut peer.pieces);
+        self.picker.remove_pieces(&known);
+        let pieces = known.union(told);
         self.picker.add_pieces(&pieces);
         peer.wanted = self.picker.count_wanted(&pieces);
         peer.pieces = pieces;

@@ -99,11 +99,27 @@ fn what_breaks_the_protocol_is_an_error() {
     let mut swarm = swarm(Settings::default(), true);
     let key = swarm.add_peer(NOW, NewPeer { fast: false, ..peer(1) }).unwrap();
     assert_eq!(swarm.on_message(NOW, key, Message::HaveAll), Err(PeerError::NotFast));
+    assert_eq!(swarm.peers[key.index()].late_bitfields, 0);
+}
+
+#[test]
+fn a_later_bitfield_adds_to_what_is_known_and_a_flood_of_them_is_a_fault() {
+    let mut swarm = swarm(Settings::default(), false);
+    let key = swarm.add_peer(NOW, peer(1)).unwrap();
     swarm.on_message(NOW, key, Message::Bitfield(&[1, 2])).unwrap();
-    assert_eq!(
-        swarm.on_message(NOW, key, Message::Bitfield(&[1, 2])),
-        Err(PeerError::LateBitfield)
-    );
+    swarm.on_message(NOW, key, Message::Bitfield(&[0x80, 2])).unwrap();
+    swarm.check_invariants();
+    let had: Vec<u32> = (0..16).filter(|&n| swarm.availability(piece(n)) == 1).collect();
+    assert_eq!(had, [0, 7, 14]);
+    swarm.on_message(NOW, key, Message::HaveAll).unwrap();
+    swarm.check_invariants();
+    let flood = (0..100).find_map(|_| swarm.on_message(NOW, key, Message::HaveAll).err());
+    assert_eq!(flood, Some(PeerError::TooManyBitfields));
+    let key = swarm.add_peer(NOW, peer(2)).unwrap();
+    for second in 0..100 {
+        let now = NOW + Duration::from_secs(second);
+        swarm.on_message(now, key, Message::Bitfield(&[1, 2])).unwrap();
+    }
 }
 
 #[test]
