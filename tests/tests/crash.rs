@@ -26,8 +26,8 @@ const LOST: Duration = Duration::from_secs(7);
 
 fn killed_ten_times_a_download_still_ends_right(scene: &Scene) -> Result<()> {
     const RATE: u64 = 5_000_000;
-    const LENGTH: u64 = 160_000_003;
-    let files = [("a", 70_000_001), ("b/c", 40_000_001), ("b/d", 50_000_001)];
+    const LENGTH: u64 = 240_000_003;
+    let files = [("a", 110_000_001), ("b/c", 60_000_001), ("b/d", 70_000_001)];
     let files = files.map(|(path, length)| (path.to_owned(), length)).to_vec();
     let shape = Shape::folder("killed", files, 256 << 10);
     let torrent = Torrent::make(&shape, &scene.new_folder("source")?)?;
@@ -43,7 +43,7 @@ fn killed_ten_times_a_download_still_ends_right(scene: &Scene) -> Result<()> {
     ringseed.download(&torrent.with_trackers(&[&tracker.url()])?)?;
     let (mut lost, mut resumed) = (0, None);
     for kill in 1..=10 {
-        let time = Duration::from_millis(fastrand::u64(300..9000));
+        let time = Duration::from_millis(fastrand::u64(300..6500));
         let samples = run_for(&mut ringseed, &torrent, time)?;
         ringseed.kill()?;
         let killed = Instant::now();
