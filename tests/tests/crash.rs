@@ -1,6 +1,7 @@
 //! What survives the end of the process: kill -9 during a download, a restart, a graceful stop.
 
 use anyhow::{Context, Result, ensure};
+use ringseed_tests::peer::{Manner, Seed};
 use ringseed_tests::{
     Client, Conditions, Libtorrent, Options, Relay, Ringseed, Scene, ScriptedTracker, Shape,
     Torrent, for_each_driver, wait_complete, wait_for, wait_until,
@@ -31,11 +32,10 @@ fn killed_ten_times_a_download_still_ends_right(scene: &Scene) -> Result<()> {
     let files = files.map(|(path, length)| (path.to_owned(), length)).to_vec();
     let shape = Shape::folder("killed", files, 256 << 10);
     let torrent = Torrent::make(&shape, &scene.new_folder("source")?)?;
-    let mut seed = Libtorrent::start(&scene.new_folder("libtorrent")?, Ipv4Addr::LOCALHOST)?;
-    seed.add(&torrent.with_trackers(&[])?, torrent.source())?;
-    wait_complete(&mut seed, &torrent, ENOUGH)?;
+    // Not a client, which would call the daemon by itself, past the relay.
+    let seed = Seed::start(&torrent, Ipv4Addr::LOCALHOST, Manner::Honest)?;
     let conditions = Conditions { rate: Some(RATE), ..Conditions::default() };
-    let relay = Relay::start(seed.peer_address(), conditions)?;
+    let relay = Relay::start(seed.address(), conditions)?;
     let tracker = ScriptedTracker::start()?;
     tracker.set_peers(torrent.info_hash(), &[relay.address()]);
 

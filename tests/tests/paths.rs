@@ -1,9 +1,10 @@
 //! A long path does not slow a download down.
 
 use anyhow::{Result, ensure};
+use ringseed_tests::peer::{Manner, Seed};
 use ringseed_tests::{
-    Client, Conditions, Libtorrent, Relay, Ringseed, Scene, ScriptedTracker, Shape, Torrent, alone,
-    for_each_driver, wait_complete, wait_until,
+    Conditions, Relay, Ringseed, Scene, ScriptedTracker, Shape, Torrent, alone, for_each_driver,
+    wait_complete, wait_until,
 };
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
@@ -21,9 +22,8 @@ fn a_path_of_50_ms_each_way_costs_less_than_a_fifth(scene: &Scene) -> Result<()>
     let _alone = alone();
     let shape = Shape::file("path", 150_000_000, 512 << 10);
     let torrent = Torrent::make(&shape, &scene.new_folder("source")?)?;
-    let mut seed = Libtorrent::start(&scene.new_folder("libtorrent")?, Ipv4Addr::LOCALHOST)?;
-    seed.add(&torrent.with_trackers(&[])?, torrent.source())?;
-    wait_complete(&mut seed, &torrent, ENOUGH)?;
+    // Not a client, which would call the daemon by itself, past the relay.
+    let seed = Seed::start(&torrent, Ipv4Addr::LOCALHOST, Manner::Honest)?;
     let mut rates = Vec::new();
     for latency in [Duration::ZERO, Duration::from_millis(50)] {
         let rate = download(scene, &torrent, &seed, latency)?;
@@ -40,8 +40,8 @@ fn a_path_of_50_ms_each_way_costs_less_than_a_fifth(scene: &Scene) -> Result<()>
 }
 
 /// Bytes per second from the first byte to the last.
-fn download(scene: &Scene, torrent: &Torrent, seed: &Libtorrent, latency: Duration) -> Result<f64> {
-    let relay = Relay::start(seed.peer_address(), Conditions { latency, rate: Some(RATE) })?;
+fn download(scene: &Scene, torrent: &Torrent, seed: &Seed, latency: Duration) -> Result<f64> {
+    let relay = Relay::start(seed.address(), Conditions { latency, rate: Some(RATE) })?;
     let tracker = ScriptedTracker::start()?;
     tracker.set_peers(torrent.info_hash(), &[relay.address()]);
     let mut ringseed = Ringseed::start(scene)?;
