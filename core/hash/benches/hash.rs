@@ -8,7 +8,7 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use ringseed_hash::{Backend, Hasher, Job, Sha1State};
 use std::time::Duration;
 
-const COUNTS: [usize; 5] = [1, 4, 8, 16, 32];
+const COUNTS: [usize; 10] = [1, 2, 3, 4, 5, 6, 7, 8, 16, 32];
 const LENGTHS: [usize; 2] = [16 << 10, 1 << 20];
 
 fn backends() -> impl Iterator<Item = Backend> {

@@ -1,15 +1,17 @@
 //! Which instructions compute, and which of them this CPU has.
 
+use crate::lanes::SIDE_BY_SIDE;
 use std::{fmt, str::FromStr};
 
 /// Which implementation computes.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Backend {
-    /// 16 lanes of AVX-512, and 8 while fewer than that are busy.
+    /// 16 lanes of AVX-512, or 8 while few are busy; SHA-NI where that is faster.
     Avx512,
-    /// 8 lanes of AVX2.
+    /// 8 lanes of AVX2; SHA-NI where that is faster.
     Avx2,
-    /// One input after the other: SHA-NI where the CPU has it, else scalar code.
+    /// No vectors: SHA-NI where the CPU has it, with 4 inputs side by side (SHA-256: one after the
+    /// other); else one after the other in scalar code.
     Single,
 }
 
@@ -49,9 +51,25 @@ impl Backend {
         match self {
             Backend::Avx512 => 16,
             Backend::Avx2 => 8,
+            Backend::Single if has_sha_ni() => SIDE_BY_SIDE,
             Backend::Single => 1,
         }
     }
+}
+
+/// Whether the CPU has instructions for the hashes themselves, which few lanes of a vector cannot
+/// beat.
+#[cfg(target_arch = "x86_64")]
+pub(crate) fn has_sha_ni() -> bool {
+    is_x86_feature_detected!("sha")
+        && is_x86_feature_detected!("ssse3")
+        && is_x86_feature_detected!("sse4.1")
+}
+
+/// Other architectures' SHA instructions are used for one input at a time.
+#[cfg(not(target_arch = "x86_64"))]
+pub(crate) fn has_sha_ni() -> bool {
+    false
 }
 
 impl fmt::Display for Backend {

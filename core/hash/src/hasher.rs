@@ -47,7 +47,7 @@ impl Hasher {
     /// Adds every job's data to its state.
     ///
     /// A lane whose job ends takes the next one. At least [`Backend::lanes`] jobs at a time keep
-    /// all lanes busy; a few alone are computed one after the other where that is faster.
+    /// all lanes busy; of fewer, some may have to wait for others where that is faster.
     pub fn update(&self, jobs: &mut [Job<'_>]) {
         let feeds = jobs.iter_mut().map(|job| Feed::update(&mut job.state.0, job.data));
         schedule::run(&self.sha1, feeds);
@@ -95,5 +95,17 @@ impl Hasher {
 impl std::fmt::Debug for Hasher {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Hasher({})", self.backend)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sha1_has_as_many_lanes_as_the_backend_says() {
+        for backend in Backend::ALL.into_iter().filter(|backend| backend.is_available()) {
+            assert_eq!(Hasher::new(backend).sha1.lanes(), backend.lanes(), "{backend}");
+        }
     }
 }
