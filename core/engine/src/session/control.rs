@@ -73,6 +73,8 @@ struct Entry {
     phase: Phase,
     after: After,
     shard: usize,
+    /// How often it was handed to a shard.
+    run: u32,
     peer_id: PeerId,
     progress: Arc<Progress>,
     options: StoredOptions,
@@ -219,6 +221,7 @@ impl Control {
             phase: Phase::Idle,
             after: After::AsMeant,
             shard: 0,
+            run: 0,
             peer_id: PeerId::generate(std::array::from_fn(|_| fastrand::u8(..))),
             progress: Arc::new(Progress::default()),
             options,
@@ -514,6 +517,7 @@ impl Inner {
         let Some(entry) = control.entries.get_mut(&id) else { return };
         entry.phase = Phase::Running;
         entry.shard = shard;
+        entry.run += 1;
         entry.retry_at = None;
         torrent.have = Arc::new(have.clone());
         measure(torrent);
@@ -523,6 +527,7 @@ impl Inner {
         entry.progress.left.store(torrent.left, std::sync::atomic::Ordering::Relaxed);
         let start = StartTorrent {
             id,
+            run: entry.run,
             info_hash: torrent.info_hash,
             peer_id: entry.peer_id,
             layout: Arc::clone(&torrent.meta.layout),
@@ -600,9 +605,8 @@ impl Inner {
         let Some(entry) = control.entries.get_mut(&id) else { return };
         if matches!(entry.phase, Phase::Running) {
             entry.phase = Phase::Leaving;
-            let shard = entry.shard;
             self.announcer.remove(key(id));
-            self.command(shard, Command::Stop(id));
+            self.command(entry.shard, Command::Stop { id, run: entry.run });
         }
     }
 
@@ -750,32 +754,48 @@ impl Inner {
                     entry.resume = None;
                 }
             }
-            Report::Trouble { id, message } => {
+            Report::Disturbed { id, run } => {
+                let mut control = self.lock();
+                self.on_left(&mut control, id, run);
+            }
+            Report::Trouble { id, run, message } => {
                 let mut guard = self.lock();
                 let control = &mut *guard;
-                // In any other phase somebody has already decided what comes next.
-                if let Some(entry) = control.entries.get_mut(&id)
-                    && matches!(entry.phase, Phase::Running)
-                {
+                if let Some(entry) = self.on_left(control, id, run) {
                     entry.retry_at = Some(unix_now() + limits::RETRY_AFTER.as_secs());
-                    entry.phase = Phase::Leaving;
-                    self.announcer.remove(key(id));
                     if let Some(torrent) = control.catalog.change(id) {
                         torrent.trouble = Some(Trouble::Local(message));
                     }
                 }
             }
             Report::WantsPeers(id) => self.announcer.want_peers(key(id)),
-            Report::Stopped { id, have } => self.on_stopped(id, have),
+            Report::Stopped { id, run, have } => self.on_stopped(id, run, have),
             Report::Ended { shard, end } => self.on_shard_ended(shard, end),
         }
     }
 
-    fn on_stopped(self: &Arc<Self>, id: TorrentId, have: Option<Bitfield>) {
+    /// A running torrent is about to stop by itself; in any other phase somebody has already decided
+    /// what comes next.
+    fn on_left<'a>(
+        &self,
+        control: &'a mut Control,
+        id: TorrentId,
+        run: u32,
+    ) -> Option<&'a mut Entry> {
+        let entry = control.entries.get_mut(&id)?;
+        if entry.run != run || !matches!(entry.phase, Phase::Running) {
+            return None;
+        }
+        entry.phase = Phase::Leaving;
+        self.announcer.remove(key(id));
+        Some(entry)
+    }
+
+    fn on_stopped(self: &Arc<Self>, id: TorrentId, run: u32, have: Option<Bitfield>) {
         let mut guard = self.lock();
         let control = &mut *guard;
         let Some(entry) = control.entries.get_mut(&id) else { return };
-        if !matches!(entry.phase, Phase::Running | Phase::Leaving) {
+        if entry.run != run || !matches!(entry.phase, Phase::Running | Phase::Leaving) {
             return;
         }
         if let Some(load) = &mut control.load[entry.shard] {
@@ -816,15 +836,15 @@ impl Inner {
             if matches!(entry.phase, Phase::Running | Phase::Leaving) && entry.shard == shard {
                 entry.phase = Phase::Leaving;
                 self.announcer.remove(key(id));
-                lost.push(id);
+                lost.push((id, entry.run));
             }
         }
         drop(guard);
         tracing::warn!(shard, torrents = lost.len(), "restarting the torrents of the shard");
-        for id in lost {
+        for (id, run) in lost {
             match end {
-                End::Replaced => self.command(shard, Command::Stop(id)),
-                _ => self.on_stopped(id, None),
+                End::Replaced => self.command(shard, Command::Stop { id, run }),
+                _ => self.on_stopped(id, run, None),
             }
         }
         if end == End::Replaced && self.lock().stopping {

@@ -64,7 +64,7 @@ mod tests {
     fn what_finds_the_line_full_arrives_later_and_in_order() {
         let (sender, commands) = bounded(2);
         let line = Line::new(ShardHandle::new(sender, Waker::new().unwrap()));
-        (0..100).for_each(|number| line.send(Command::Stop(TorrentId(number))));
+        (0..100).for_each(|number| line.send(Command::Stop { id: TorrentId(0), run: number }));
         line.send(Command::Peers {
             id: TorrentId(0),
             peers: Vec::new(),
@@ -72,8 +72,8 @@ mod tests {
         });
         let mut arrived = Vec::new();
         for _ in 0..60 {
-            while let Ok(Command::Stop(id)) = commands.try_recv() {
-                arrived.push(id.0);
+            while let Ok(Command::Stop { run, .. }) = commands.try_recv() {
+                arrived.push(run);
             }
             line.push_on();
         }

@@ -21,13 +21,11 @@ impl Shard {
     fn obey(&mut self, command: Command) {
         match command {
             Command::Start(start) => self.start_torrent(*start),
-            Command::Stop(id) => {
-                match self.by_id.get(&id) {
-                    Some(&slot) => self.stop_torrent(slot),
-                    // It went down with this shard's predecessor.
-                    None => self.report(Report::Stopped { id, have: None }),
-                }
-            }
+            Command::Stop { id, run } => match self.by_id.get(&id) {
+                Some(&slot) if self.torrents[slot].run == run => self.stop_torrent(slot),
+                // It went down with this shard's predecessor, or has stopped by itself.
+                _ => self.report(Report::Stopped { id, run, have: None }),
+            },
             Command::Peers { id, peers, source } => {
                 if let Some(slot) = self.slot(id) {
                     let now = self.now;
@@ -133,8 +131,8 @@ impl Shard {
         self.by_store[torrent.store.slot()] = None;
         self.store.remove(torrent.store);
         self.publish_last(&torrent);
-        let (id, have) = (torrent.id, Some(torrent.swarm.have().clone()));
-        self.report(Report::Stopped { id, have });
+        let (id, run) = (torrent.id, torrent.run);
+        self.report(Report::Stopped { id, run, have: Some(torrent.swarm.have().clone()) });
     }
 
     fn shut_down(&mut self) {

@@ -13,6 +13,8 @@ use wire::PeerId;
 #[derive(Debug)]
 pub(crate) struct StartTorrent {
     pub(crate) id: TorrentId,
+    /// Tells this start from earlier ones, whose reports may still be under way.
+    pub(crate) run: u32,
     pub(crate) info_hash: InfoHash,
     pub(crate) peer_id: PeerId,
     pub(crate) layout: Arc<Layout>,
@@ -32,7 +34,10 @@ pub(crate) struct StartTorrent {
 pub(crate) enum Command {
     Start(Box<StartTorrent>),
     /// Closes everything of the torrent; [`Report::Stopped`] follows.
-    Stop(TorrentId),
+    Stop {
+        id: TorrentId,
+        run: u32,
+    },
     Peers {
         id: TorrentId,
         peers: Vec<SocketAddr>,
@@ -105,7 +110,14 @@ pub(crate) enum Report {
     /// A local error; the torrent has been stopped by it, [`Report::Stopped`] follows.
     Trouble {
         id: TorrentId,
+        run: u32,
         message: String,
+    },
+    /// A file was cut or changed while it was sent; the torrent has been stopped by it, to be looked
+    /// at anew.
+    Disturbed {
+        id: TorrentId,
+        run: u32,
     },
     /// These pieces may not be on the disk any more and must be checked.
     Suspect {
@@ -116,6 +128,7 @@ pub(crate) enum Report {
     /// Nothing of the torrent is left on the shard; `have` is `None` if it did not know it.
     Stopped {
         id: TorrentId,
+        run: u32,
         have: Option<Bitfield>,
     },
     Ended {

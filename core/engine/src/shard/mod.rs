@@ -209,10 +209,9 @@ impl Shard {
 
     /// Marks a torrent whose swarm may have something to send.
     fn mark_ready(&mut self, torrent: usize) {
-        if let Some(found) = self.torrents.get_mut(torrent)
-            && !found.is_ready
-        {
-            found.is_ready = true;
+        let Some(found) = self.torrents.get_mut(torrent) else { return };
+        found.stirred = true;
+        if !std::mem::replace(&mut found.is_ready, true) {
             self.ready.push(torrent);
         }
     }

@@ -3,7 +3,7 @@
 use super::{
     Shard,
     conn::{Conn, Greeting, Peer, Stage},
-    messages::Command,
+    messages::{Command, Report},
     torrent::RESERVED,
 };
 use crate::limits;
@@ -213,12 +213,22 @@ impl Shard {
             && error.raw_os_error() == Some(libc::EFAULT)
             && let Some(conn) = self.conns.get(id)
             && let Stage::Peer(peer) = &conn.stage
-            && let Some(torrent) = self.torrents.get(peer.torrent)
         {
-            // A mapped file was cut under a send: what is asked for next is read, and tells.
-            self.store.doubt(torrent.store);
+            let slot = peer.torrent;
+            self.forget(id, Reason::Closed);
+            self.on_disturbed(slot);
+        } else {
+            self.forget(id, Reason::Closed);
         }
-        self.forget(id, Reason::Closed);
+    }
+
+    /// A mapped file was cut under a send. Which one the torrent's next start tells.
+    fn on_disturbed(&mut self, slot: usize) {
+        let Some(torrent) = self.torrents.get(slot).filter(|found| !found.stopping) else { return };
+        tracing::warn!(torrent = %torrent.info_hash, "a file was cut while it was being sent");
+        let (id, run) = (torrent.id, torrent.run);
+        self.report(Report::Disturbed { id, run });
+        self.stop_torrent(slot);
     }
 
     /// Forgets a connection that the ring has closed or is closing.

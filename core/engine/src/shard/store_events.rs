@@ -135,8 +135,8 @@ impl Shard {
             return;
         }
         tracing::error!(torrent = %torrent.info_hash, %error, "stopped by a local error");
-        let id = torrent.id;
-        self.report(Report::Trouble { id, message: error.to_string() });
+        let (id, run) = (torrent.id, torrent.run);
+        self.report(Report::Trouble { id, run, message: error.to_string() });
         self.stop_torrent(slot);
     }
 }

@@ -50,6 +50,7 @@ impl Shard {
             let Some(torrent) = self.torrents.get_mut(slot) else { continue };
             // While the control side is behind, it is spared what it can do without.
             if !is_behind {
+                torrent.stirred = false;
                 updates.extend(news(torrent));
             }
             if torrent.dirty && !torrent.syncing && !torrent.stopping && torrent.next_sync <= now {

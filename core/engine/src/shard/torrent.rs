@@ -12,6 +12,7 @@ use wire::{Handshake, PeerId, Reserved};
 
 pub(super) struct Torrent {
     pub(super) id: TorrentId,
+    pub(super) run: u32,
     pub(super) info_hash: InfoHash,
     pub(super) peer_id: PeerId,
     pub(super) layout: Arc<Layout>,
@@ -24,6 +25,8 @@ pub(super) struct Torrent {
     /// Connections to its peers that are still being made.
     pub(super) approaching: Vec<ConnId>,
     pub(super) is_ready: bool,
+    /// Something has happened since it was told last.
+    pub(super) stirred: bool,
     /// Pieces on their way to the disk.
     pub(super) writing: u32,
     /// Pieces written since the last sync began.
@@ -64,6 +67,7 @@ impl Torrent {
         }
         Torrent {
             id: start.id,
+            run: start.run,
             info_hash: start.info_hash,
             peer_id: start.peer_id,
             layout: start.layout,
@@ -74,6 +78,7 @@ impl Torrent {
             conns: Vec::new(),
             approaching: Vec::new(),
             is_ready: false,
+            stirred: true,
             writing: 0,
             dirty: false,
             next_sync: now,
@@ -88,11 +93,12 @@ impl Torrent {
 
     /// Whether a tick has nothing to do for it: no peers, nobody to connect to yet, nothing to write
     /// or to tell.
+    /// Something that happens between two ticks, start to end, stirs it all the same.
     pub(super) fn is_at_rest(&self, now: Duration) -> bool {
         let alone = self.swarm.peer_count() == 0 && self.told.stats.peers == 0;
         let waits = self.swarm.next_candidate().is_none_or(|next| next > now);
         let needs_peers = self.told.left > 0 && self.next_want <= now;
-        alone && waits && !needs_peers && self.told.ever && !self.dirty
+        alone && waits && !needs_peers && !self.stirred && !self.dirty
     }
 
     pub(super) fn handshake(&self) -> Handshake {

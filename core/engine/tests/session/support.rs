@@ -130,7 +130,11 @@ impl Client {
     pub async fn wait(&self, id: TorrentId, what: &str, until: impl Fn(&Torrent) -> bool) {
         let deadline = Instant::now() + Duration::from_secs(30);
         while !until(&self.torrent(id)) {
-            assert!(Instant::now() < deadline, "no {what}: {:?}", self.torrent(id).traffic);
+            let Torrent { activity, trouble, have, left, traffic, .. } = self.torrent(id);
+            assert!(
+                Instant::now() < deadline,
+                "no {what}: {activity:?}, {trouble:?}, {have:?}, {left} bytes left, {traffic:?}"
+            );
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
@@ -199,7 +203,7 @@ fn lie_to(
     hello.extend_from_slice(&info_hash);
     hello.extend_from_slice(b"-LI0001-abcdefghijkl");
     let mut field = vec![0xff; pieces.div_ceil(8) as usize];
-    if pieces % 8 != 0 {
+    if !pieces.is_multiple_of(8) {
         *field.last_mut().unwrap() = 0xffu8 << (8 - pieces % 8);
     }
     hello.extend_from_slice(&(1 + field.len() as u32).to_be_bytes());
