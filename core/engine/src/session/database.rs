@@ -355,3 +355,87 @@ fn read_counters(connection: &Connection) -> rusqlite::Result<SessionCounters> {
         seconds_active: next(),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn torrent(number: u8) -> StoredTorrent {
+        StoredTorrent {
+            info_hash: InfoHash([number; 20]),
+            metainfo: vec![number; 100],
+            download_dir: OsString::from_vec(vec![b'/', 0xff, number + 1]).into(),
+            running: number.is_multiple_of(2),
+            added_date: u64::from(number),
+            options: StoredOptions { labels: vec!["ä".into()], ..StoredOptions::default() },
+            totals: Totals { uploaded: 1 << 60, ..Totals::default() },
+            resume: Some(vec![1, 2, 3]),
+        }
+    }
+
+    #[test]
+    fn everything_is_there_when_it_is_opened_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("session.db");
+        let counters = SessionCounters { uploaded: 5, sessions: 2, ..SessionCounters::default() };
+        let (database, stored) = Database::open(&path).unwrap();
+        assert!(stored.torrents.is_empty());
+        for number in 0..5 {
+            database.write(Write::Torrent(Box::new(torrent(number))));
+        }
+        database.write(Write::Running(InfoHash([1; 20]), true));
+        database.write(Write::Resume(InfoHash([2; 20]), None));
+        database.write(Write::Remove(InfoHash([3; 20])));
+        // What comes late for a removed torrent is not kept.
+        database.write(Write::Totals(InfoHash([3; 20]), Totals::default()));
+        database.write(Write::Resume(InfoHash([3; 20]), Some(vec![4])));
+        database.write(Write::Counters(counters));
+        drop(database);
+        let (_database, stored) = Database::open(&path).unwrap();
+        let hashes: Vec<u8> = stored.torrents.iter().map(|found| found.info_hash.0[0]).collect();
+        assert_eq!(hashes, [0, 1, 2, 4]);
+        assert_eq!(stored.counters, counters);
+        for found in stored.torrents {
+            let expected = torrent(found.info_hash.0[0]);
+            assert_eq!(found.metainfo, expected.metainfo);
+            assert_eq!(found.download_dir, expected.download_dir);
+            assert_eq!(found.options.labels, expected.options.labels);
+            assert_eq!(found.totals, expected.totals);
+            assert_eq!(found.running, found.info_hash.0[0] == 1 || expected.running);
+            assert_eq!(found.resume.is_none(), found.info_hash.0[0] == 2);
+        }
+    }
+
+    #[test]
+    fn a_database_of_a_newer_version_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("session.db");
+        drop(Database::open(&path).unwrap());
+        let connection = Connection::open(&path).unwrap();
+        connection.pragma_update(None, "user_version", SCHEMA_VERSION + 1).unwrap();
+        drop(connection);
+        assert!(matches!(Database::open(&path), Err(DatabaseError::TooNew(_))));
+    }
+
+    #[tokio::test]
+    async fn one_order_that_fails_does_not_take_others_with_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("session.db");
+        let (database, _) = Database::open(&path).unwrap();
+        let connection = Connection::open(&path).unwrap();
+        connection
+            .execute_batch(
+                "CREATE TRIGGER refuse BEFORE INSERT ON torrents WHEN NEW.added_date = 1
+                 BEGIN SELECT RAISE(ABORT, 'refused'); END",
+            )
+            .unwrap();
+        let answers: Vec<_> = (0..3)
+            .map(|number| database.write_durably(Write::Torrent(Box::new(torrent(number)))))
+            .collect();
+        let mut results = Vec::new();
+        for answer in answers {
+            results.push(answer.await.unwrap().is_ok());
+        }
+        assert_eq!(results, [true, false, true]);
+    }
+}

@@ -126,3 +126,52 @@ impl Conns {
         self.by_slot.iter().flatten()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use metainfo::InfoHash;
+    use proptest::prelude::*;
+    use wire::{PeerId, Reserved};
+
+    proptest! {
+        #[test]
+        fn a_handshake_is_read_however_it_is_cut(
+            cuts in prop::collection::vec(1usize..68, 0..6), rest in 0usize..20,
+        ) {
+            let sent = Handshake {
+                reserved: Reserved::NONE.with_fast(),
+                info_hash: InfoHash([7; 20]),
+                peer_id: PeerId([9; 20]),
+            };
+            let mut bytes = sent.encode().to_vec();
+            bytes.extend(std::iter::repeat_n(0x55, rest));
+            let mut ends = cuts;
+            ends.sort_unstable();
+            ends.push(bytes.len());
+            let (mut greeting, mut start, mut read) = (Greeting::new(), 0, None);
+            for end in ends {
+                let mut input = &bytes[start..end];
+                start = end;
+                if let Some(result) = greeting.take(&mut input) {
+                    prop_assert_eq!(input.len(), rest);
+                    read = Some(result);
+                }
+                prop_assert!(read.is_some() || greeting.bytes() == &bytes[..end]);
+            }
+            prop_assert_eq!(read, Some(Ok(sent)));
+        }
+    }
+
+    #[test]
+    fn another_protocol_is_seen_at_its_first_byte() {
+        assert!(Greeting::new().take(&mut &b"G"[..]).is_some_and(|result| result.is_err()));
+        assert!(Greeting::new().take(&mut &b"\x13Bit"[..]).is_none());
+    }
+
+    #[test]
+    fn an_idle_connection_takes_little_memory() {
+        let size = size_of::<Option<Conn>>();
+        assert!(size <= 384, "{size} bytes");
+    }
+}

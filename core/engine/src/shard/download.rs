@@ -194,3 +194,131 @@ fn set(words: &mut [u64], number: u32) {
 fn unset(words: &mut [u64], number: u32) {
     words[number as usize / 64] &= !(1 << (number % 64));
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn geometry() -> Geometry {
+        Geometry::new(3 * u64::from(BLOCK_LENGTH) + 100, 1 << 20).unwrap()
+    }
+
+    fn block(number: u32) -> BlockRange {
+        let geometry = geometry();
+        geometry.block(geometry.piece(0).unwrap(), number)
+    }
+
+    fn fill(length: u32, with: u8) -> Vec<u8> {
+        vec![with; length as usize]
+    }
+
+    #[test]
+    fn the_first_whole_copy_of_a_block_stays() {
+        let (pool, mut pieces) = (BufPool::new(0), OpenPieces::new(geometry()));
+        let (mut first, mut second) =
+            (pieces.begin(block(0), &pool), pieces.begin(block(0), &pool));
+        pieces.data(&mut first, &fill(100, 1));
+        pieces.data(&mut second, &fill(BLOCK_LENGTH, 2));
+        assert!(matches!(pieces.end(second), Arrived::Whole(_)));
+        pieces.data(&mut first, &fill(BLOCK_LENGTH - 100, 1));
+        assert!(matches!(pieces.end(first), Arrived::Late(_)));
+        let open = pieces.get(block(0).piece()).unwrap();
+        assert_eq!(open.contiguous, BLOCK_LENGTH);
+        assert!(open.buf[..BLOCK_LENGTH as usize].iter().all(|&byte| byte == 2));
+    }
+
+    #[test]
+    fn a_block_of_a_dropped_piece_never_reaches_its_next_opening() {
+        let (pool, mut pieces) = (BufPool::new(0), OpenPieces::new(geometry()));
+        let mut old = pieces.begin(block(1), &pool);
+        pieces.data(&mut old, &fill(10, 1));
+        pieces.take(block(1).piece());
+        let mut new = pieces.begin(block(1), &pool);
+        pieces.data(&mut new, &fill(BLOCK_LENGTH, 2));
+        pieces.data(&mut old, &fill(BLOCK_LENGTH - 10, 1));
+        assert!(matches!(pieces.end(old), Arrived::Late(_)));
+        assert!(matches!(pieces.end(new), Arrived::Whole(_)));
+        let at = block(1).begin() as usize;
+        let open = pieces.get(block(1).piece()).unwrap();
+        assert!(open.buf[at..at + BLOCK_LENGTH as usize].iter().all(|&byte| byte == 2));
+        assert_eq!(open.contiguous, 0);
+    }
+
+    /// What one of four connections does next.
+    #[derive(Clone, Copy, Debug)]
+    enum Step {
+        Begin(u32),
+        Data,
+        End,
+        Abort,
+        Reopen,
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            3 => (0u32..4).prop_map(Step::Begin),
+            4 => Just(Step::Data),
+            4 => Just(Step::End),
+            1 => Just(Step::Abort),
+            1 => Just(Step::Reopen),
+        ]
+    }
+
+    proptest! {
+        /// Against a model that keeps each connection's bytes apart and takes whole blocks only.
+        #[test]
+        fn a_piece_holds_the_first_whole_copy_of_each_block(
+            steps in prop::collection::vec((0usize..4, step()), 1..200),
+        ) {
+            let (pool, mut pieces) = (BufPool::new(1 << 20), OpenPieces::new(geometry()));
+            let piece = block(0).piece();
+            let mut conns: [Option<(Incoming, u32, u32, u32)>; 4] = Default::default();
+            let mut model: [Option<u8>; 4] = [None; 4];
+            let mut opening = 0;
+            for (conn, step) in steps {
+                let with = conn as u8 + 1;
+                match (step, conns[conn].take()) {
+                    (Step::Begin(number), None) => {
+                        let incoming = pieces.begin(block(number), &pool);
+                        conns[conn] = Some((incoming, number, 0, opening));
+                    }
+                    (Step::Data, Some((mut incoming, number, at, began))) => {
+                        let count = (block(number).length() - at).min(5000);
+                        pieces.data(&mut incoming, &fill(count, with));
+                        conns[conn] = Some((incoming, number, at + count, began));
+                    }
+                    (Step::End, Some((mut incoming, number, at, began))) => {
+                        pieces.data(&mut incoming, &fill(block(number).length() - at, with));
+                        let is_new = began == opening && model[number as usize].is_none();
+                        let arrived = pieces.end(incoming);
+                        prop_assert_eq!(matches!(arrived, Arrived::Whole(_)), is_new);
+                        if is_new {
+                            model[number as usize] = Some(with);
+                        }
+                    }
+                    (Step::Abort, Some((incoming, number, ..))) => {
+                        prop_assert_eq!(pieces.abort(&incoming), Some(block(number)));
+                    }
+                    (Step::Reopen, held) => {
+                        conns[conn] = held;
+                        if pieces.take(piece).is_some() {
+                            opening += 1;
+                            model = [None; 4];
+                        }
+                    }
+                    (_, held) => conns[conn] = held,
+                }
+                let Some(open) = pieces.get(piece) else { continue };
+                let whole = model.iter().take_while(|block| block.is_some()).count() as u32;
+                let contiguous = (whole * BLOCK_LENGTH).min(geometry().length_of(piece));
+                prop_assert_eq!(open.contiguous, contiguous);
+                for (number, with) in (0..).zip(model) {
+                    let (block, Some(with)) = (block(number), with) else { continue };
+                    let bytes = &open.buf[block.begin() as usize..block.end() as usize];
+                    prop_assert!(bytes.iter().all(|&byte| byte == with));
+                }
+            }
+        }
+    }
+}
