@@ -6,13 +6,7 @@
 #![allow(unsafe_code)]
 #![cfg_attr(
     not(target_arch = "x86_64"),
-    allow(
-        dead_code,
-        unused_imports,
-        unused_mut,
-        unused_variables,
-        reason = "other architectures have no kernels yet"
-    )
+    allow(dead_code, reason = "other architectures have no kernels yet")
 )]
 
 #[cfg(target_arch = "x86_64")]
@@ -133,52 +127,55 @@ impl<const WORDS: usize> Kernels<WORDS> {
 /// has AVX-512, even a full vector of AVX2 is slower than SHA-NI; it keeps full vectors for CPUs
 /// whose SHA instructions may overlap less.
 pub(crate) fn sha1(backend: Backend) -> Kernels<5> {
-    let mut kernels = Kernels { alone: sha1_alone, vectors: &[], side_by_side: &[] };
-    #[cfg(target_arch = "x86_64")]
-    {
-        if has_sha_ni() {
-            kernels.side_by_side = const {
+    let vectors: &[_] = match (backend, has_sha_ni()) {
+        _ if !backend.is_available() => &[],
+        #[cfg(target_arch = "x86_64")]
+        (Backend::Avx512, true) => {
+            const { &[kernel(avx512::sha1_16, WIDE, 13), kernel(avx512vl::sha1_8, NARROW, 5)] }
+        }
+        #[cfg(target_arch = "x86_64")]
+        (Backend::Avx512, false) => {
+            const { &[kernel(avx512::sha1_16, WIDE, 9), kernel(avx512vl::sha1_8, NARROW, 2)] }
+        }
+        #[cfg(target_arch = "x86_64")]
+        (Backend::Avx2, true) => const { &[kernel(avx2::sha1_8, NARROW, NARROW)] },
+        #[cfg(target_arch = "x86_64")]
+        (Backend::Avx2, false) => const { &[kernel(avx2::sha1_8, NARROW, 2)] },
+        _ => &[],
+    };
+    let side_by_side: &[_] = match has_sha_ni() {
+        #[cfg(target_arch = "x86_64")]
+        true => {
+            const {
                 &[
                     kernel(sha_ni::sha1::<SIDE_BY_SIDE>, SIDE_BY_SIDE, SIDE_BY_SIDE),
                     kernel(sha_ni::sha1::<3>, 3, 3),
                     kernel(sha_ni::sha1::<2>, 2, 2),
                 ]
-            };
+            }
         }
-        kernels.vectors = match (backend, has_sha_ni()) {
-            _ if !backend.is_available() => &[],
-            (Backend::Avx512, true) => {
-                const { &[kernel(avx512::sha1_16, WIDE, 13), kernel(avx512vl::sha1_8, NARROW, 5)] }
-            }
-            (Backend::Avx512, false) => {
-                const { &[kernel(avx512::sha1_16, WIDE, 9), kernel(avx512vl::sha1_8, NARROW, 2)] }
-            }
-            (Backend::Avx2, true) => const { &[kernel(avx2::sha1_8, NARROW, NARROW)] },
-            (Backend::Avx2, false) => const { &[kernel(avx2::sha1_8, NARROW, 2)] },
-            (Backend::Single, _) => &[],
-        };
-    }
-    kernels
+        _ => &[],
+    };
+    Kernels { alone: sha1_alone, vectors, side_by_side }
 }
 
 /// SHA-256 by this backend. One that the CPU lacks gives the same as [`Backend::Single`].
 pub(crate) fn sha256(backend: Backend) -> Kernels<8> {
-    let mut kernels = Kernels { alone: sha256_alone, vectors: &[], side_by_side: &[] };
-    #[cfg(target_arch = "x86_64")]
-    {
-        kernels.vectors = match (backend, has_sha_ni()) {
-            _ if !backend.is_available() => &[],
-            (Backend::Avx512, true) => {
-                const { &[kernel(avx512::sha256_16, WIDE, 12), kernel(avx512vl::sha256_8, NARROW, 6)] }
-            }
-            (Backend::Avx512, false) => {
-                const { &[kernel(avx512::sha256_16, WIDE, 9), kernel(avx512vl::sha256_8, NARROW, 2)] }
-            }
-            (Backend::Avx2, false) => const { &[kernel(avx2::sha256_8, NARROW, 2)] },
-            (Backend::Avx2, true) | (Backend::Single, _) => &[],
-        };
-    }
-    kernels
+    let vectors: &[_] = match (backend, has_sha_ni()) {
+        _ if !backend.is_available() => &[],
+        #[cfg(target_arch = "x86_64")]
+        (Backend::Avx512, true) => {
+            const { &[kernel(avx512::sha256_16, WIDE, 12), kernel(avx512vl::sha256_8, NARROW, 6)] }
+        }
+        #[cfg(target_arch = "x86_64")]
+        (Backend::Avx512, false) => {
+            const { &[kernel(avx512::sha256_16, WIDE, 9), kernel(avx512vl::sha256_8, NARROW, 2)] }
+        }
+        #[cfg(target_arch = "x86_64")]
+        (Backend::Avx2, false) => const { &[kernel(avx2::sha256_8, NARROW, 2)] },
+        _ => &[],
+    };
+    Kernels { alone: sha256_alone, vectors, side_by_side: &[] }
 }
 
 /// Adds the whole blocks of `data`; bytes after the last whole block are ignored.
