@@ -7,8 +7,8 @@ use super::{
     torrent::{Torrent, piece_priorities, wanted_files},
 };
 use crate::status::{Detail, PeerInfo, TorrentId};
-use storage::TorrentFiles;
-use swarm::{Priority, Reason};
+use storage::{FileStamp, TorrentFiles};
+use swarm::Reason;
 use wire::PeerId;
 
 impl Shard {
@@ -72,15 +72,20 @@ impl Shard {
         if self.by_id.contains_key(&start.id) {
             return;
         }
-        let has_skipped = start.priorities.contains(&Priority::Skip);
+        let wanted = wanted_files(&start.layout, &start.priorities);
+        let placed = files_in_place(&start, &wanted);
+        let is_adopting = placed != wanted;
         let store = self.store.add(TorrentFiles {
             info_hash: start.info_hash,
             layout: std::sync::Arc::clone(&start.layout),
             root: std::sync::Arc::clone(&start.root),
-            wanted: has_skipped.then(|| wanted_files(&start.layout, &start.priorities)),
+            wanted: placed.contains(&false).then_some(placed),
             allocation: start.allocation,
         });
         self.store.set_durable(store, &start.have, &start.stamps);
+        if is_adopting {
+            self.store.set_wanted(&mut self.ring, store, &wanted);
+        }
         let torrent = Torrent::new(start, store, self.budget.clone(), self.now);
         let (id, info_hash) = (torrent.id, torrent.info_hash);
         let slot = self.torrents.insert(torrent);
@@ -145,6 +150,25 @@ impl Shard {
             slots.into_iter().for_each(|slot| self.stop_torrent(slot));
         }
     }
+}
+
+/// Which wanted files can be used as they are. While there is a part file, one that is not in its
+/// place may have bytes in there, from when it was not wanted.
+fn files_in_place(start: &StartTorrent, wanted: &[bool]) -> Box<[bool]> {
+    let is_absent = |stamp: Option<&FileStamp>| stamp.is_none_or(|&at| at == FileStamp::ABSENT);
+    let files = start.layout.file_count() as usize;
+    if is_absent(start.stamps.get(files)) {
+        return wanted.into();
+    }
+    let is_placed = |file: usize| wanted[file] && !is_absent(start.stamps.get(file));
+    start
+        .layout
+        .files()
+        .map(|(index, file)| match file.is_pad() {
+            true => wanted[index.as_usize()],
+            false => is_placed(index.as_usize()),
+        })
+        .collect()
 }
 
 fn detail(torrent: &Torrent) -> Detail {

@@ -35,6 +35,28 @@ async fn a_skipped_file_appears_when_it_becomes_wanted() {
 }
 
 #[tokio::test]
+async fn bytes_of_a_skipped_file_are_found_when_it_becomes_wanted_while_stopped() {
+    logs();
+    let sample = Sample::new("sample", &[100_000, 500_000, 200_000], 65_536);
+    let seed = Client::seeding(std::slice::from_ref(&sample), 1).await;
+    let leech = Client::start(1).await;
+    let new = NewTorrent { file_priorities: vec![(1, Priority::Skip)], ..sample.new_torrent() };
+    let id = leech.session.add(new).await.unwrap().id;
+    leech.session.add_peers(id, seed.session.peer_addr());
+    leech.wait_seeding(id).await;
+    leech.session.stop_torrents(&[id]);
+    leech.wait(id, "stop", |torrent| torrent.activity == Activity::Stopped).await;
+    let change = Change { file_priorities: vec![(1, Priority::Normal)], ..Change::default() };
+    leech.session.edit(id, change).unwrap();
+    leech.session.start_torrents(&[id]);
+    leech.session.add_peers(id, seed.session.peer_addr());
+    leech.wait(id, "the rest", |torrent| torrent.have.is_all()).await;
+    leech.session.stop().await;
+    sample.assert_in(&leech.data());
+    seed.session.stop().await;
+}
+
+#[tokio::test]
 async fn a_torrent_can_be_added_again_while_it_is_being_removed() {
     logs();
     let sample = Sample::new("sample", &[2_000_000, 10_000], 65_536);

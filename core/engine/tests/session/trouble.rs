@@ -118,6 +118,7 @@ async fn a_full_disk_stops_a_download_and_room_lets_it_go_on() {
     leech.wait(id, "full disk", is_full).await;
     // Tried again, it is refused before anything is fetched.
     leech.session.start_torrents(&[id]);
+    tokio::time::sleep(Duration::from_millis(300)).await;
     leech.wait(id, "full disk", is_full).await;
     std::fs::remove_file(&filler).unwrap();
     leech.session.start_torrents(&[id]);
