@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 use ringseed_tests::peer::Connection;
 use ringseed_tests::{
     Aria2, Client, Conditions, Libtorrent, Options, QBittorrent, Relay, Ringseed, Scene,
-    ScriptedTracker, Shape, Torrent, for_each_driver, wait_complete, wait_until,
+    ScriptedTracker, Shape, Torrent, for_each_driver, wait_complete, wait_for, wait_until,
 };
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
@@ -189,8 +189,11 @@ fn three_leeches_at_once_are_served(scene: &Scene) -> Result<()> {
         torrent.compare(folder)?;
         scene.say(format_args!("{} has it", leech.name()));
     }
-    let sent = ringseed.number(torrent.info_hash(), "uploaded_ever")?;
-    ensure!(sent >= 3 * 40_000_001, "{sent} bytes uploaded, by its count");
+    // Its counters are published once a second.
+    wait_for("all that was sent is counted", Duration::from_secs(10), || {
+        let sent = ringseed.number(torrent.info_hash(), "uploaded_ever")?;
+        Ok((sent >= 3 * 40_000_001).then_some(()))
+    })?;
     Ok(())
 }
 
