@@ -17,7 +17,7 @@ pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Incoming connections of one shard that have not said which torrent they want. Beyond it new
 /// ones are closed: they cost little, but a flood must not take every descriptor.
-pub(crate) const GREETING_PEERS: usize = 2048;
+pub(crate) const GREETING_PEERS: usize = 8192;
 
 /// Hashing waits this long for more pieces to fill the lanes.
 pub(crate) const HASH_PATIENCE: Duration = Duration::from_millis(5);
