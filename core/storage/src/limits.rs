@@ -18,7 +18,8 @@ pub struct StoreLimits {
     pub mixed_for: Duration,
     /// Bytes that are asked to be read ahead of a cold block, at most to the end of its piece.
     pub read_ahead: u32,
-    /// File operations under way at a time; further ones wait in line.
+    /// File operations under way at a time; further ones wait in line. Submitting a cold read costs
+    /// the shard tens of microseconds, so this bounds how long a turn keeps hot peers waiting.
     pub under_way: usize,
     /// Whether whole aligned pieces are written past the page cache (`O_DIRECT`) on devices that do
     /// not rotate: half the cost, and what is being seeded stays in memory. What peers then ask for
@@ -37,7 +38,7 @@ impl Default for StoreLimits {
             hot_for: Duration::from_secs(1),
             mixed_for: Duration::from_millis(50),
             read_ahead: 4 << 20,
-            under_way: 256,
+            under_way: 32,
             direct_writes: true,
             in_line: 16 * 1024,
         }
