@@ -1,0 +1,387 @@
+//! What each torrent is wanted to do, what it is doing, and how it gets from one to the other.
+//!
+//! ```text
+//!           begin                    nothing to check
+//!   Idle ──────────► Looking ──────────────────────────► Running
+//!    ▲ ▲                │ doubtful pieces                  │  ▲
+//!    │ │ unfit:         └────────► Checking ───────────────┼──┘
+//!    │ └─ trouble, tried again      │ cancelled            │ stop, trouble, verify, remove
+//!    │    from time to time         ▼                      ▼
+//!    └──────────────────────────────┴────────────────── Leaving
+//! ```
+//! A torrent that ends in `Idle` goes on to whatever was asked for meanwhile: see [`After`].
+//! `Removing` is the way out.
+
+use super::{
+    super::{
+        StoredTorrent, Write, key,
+        looker::{Found, Look},
+        unix_now,
+    },
+    After, Control, Inner, Note, Phase, measure, running_activity,
+};
+use crate::{
+    limits,
+    settings::Settings,
+    shard::{Command, StartTorrent},
+    status::{Activity, Meta, Torrent, TorrentId, Trouble},
+};
+use discovery::TorrentAnnounce;
+use metainfo::{Bitfield, Metainfo};
+use std::{collections::HashSet, net::SocketAddr, sync::Arc};
+use storage::{
+    Allocation, CheckEvent, CheckOutcome, CheckRequest, FileStamp, ResumeData, remove_data,
+};
+use swarm::Source;
+
+impl Inner {
+    /// Takes in what the database had, and starts what is meant to run.
+    pub(in crate::session) fn load(self: &Arc<Self>, stored: Vec<StoredTorrent>) {
+        let mut ids = Vec::new();
+        {
+            let mut control = self.lock();
+            for torrent in stored {
+                let parsed = Metainfo::parse(&torrent.metainfo).ok().and_then(Meta::new);
+                match parsed {
+                    Some((meta, trackers)) => ids.push(control.insert(&torrent, meta, trackers)),
+                    None => {
+                        tracing::error!(torrent = %torrent.info_hash, "its .torrent is damaged");
+                    }
+                }
+            }
+        }
+        ids.into_iter().for_each(|id| self.begin(id));
+    }
+
+    /// Moves an idle torrent on to what it is to do.
+    pub(in crate::session) fn begin(self: &Arc<Self>, id: TorrentId) {
+        let mut guard = self.lock();
+        let control = &mut *guard;
+        let Some(entry) = control.entries.get_mut(&id) else { return };
+        if !matches!(entry.phase, Phase::Idle) {
+            return;
+        }
+        if let After::Remove { delete_data } = entry.after {
+            self.finish_removal(control, id, delete_data);
+            return;
+        }
+        if control.stopping {
+            return;
+        }
+        match std::mem::replace(&mut entry.after, After::AsMeant) {
+            After::Remove { .. } => {}
+            After::Verify => {
+                let Some(torrent) = control.catalog.get(id) else { return };
+                let pieces = torrent.meta.layout.geometry().piece_count();
+                let (all, none) = (Bitfield::all(pieces), Bitfield::none(pieces));
+                self.check(control, id, all, none);
+            }
+            After::AsMeant => {
+                let Some(torrent) = control.catalog.change(id) else { return };
+                if !torrent.running {
+                    torrent.activity = Activity::Stopped;
+                    return;
+                }
+                entry.phase = Phase::Looking;
+                self.lookers.look(Look {
+                    id,
+                    info_hash: torrent.info_hash,
+                    layout: Arc::clone(&torrent.meta.layout),
+                    root: torrent.download_dir.as_path().into(),
+                    resume: entry.resume.clone(),
+                    left: torrent.left,
+                    have_bytes: torrent.have_bytes,
+                });
+            }
+        }
+    }
+
+    pub(super) fn check(
+        self: &Arc<Self>,
+        control: &mut Control,
+        id: TorrentId,
+        pieces: Bitfield,
+        trusted: Bitfield,
+    ) {
+        let Some(torrent) = control.catalog.change(id) else { return };
+        let Some(entry) = control.entries.get_mut(&id) else { return };
+        torrent.activity = Activity::QueuedToVerify;
+        torrent.trouble = None;
+        entry.retry_at = None;
+        let notes = self.notes.clone();
+        let handle = self.checker.submit(CheckRequest {
+            info_hash: torrent.info_hash,
+            layout: Arc::clone(&torrent.meta.layout),
+            root: torrent.download_dir.as_path().into(),
+            hashes: Arc::clone(&torrent.meta.hashes),
+            pieces,
+            report: Box::new(move |event| {
+                if let CheckEvent::Ended(outcome) = event {
+                    let _ = notes.send(Note::Checked(id, outcome));
+                }
+            }),
+        });
+        entry.phase = Phase::Checking { handle, trusted, cancelled: false };
+    }
+
+    pub(super) fn on_looked(self: &Arc<Self>, id: TorrentId, found: Found) {
+        let mut guard = self.lock();
+        let control = &mut *guard;
+        let Some(entry) = control.entries.get_mut(&id) else { return };
+        if entry.after != After::AsMeant || !control.catalog.get(id).is_some_and(|t| t.running) {
+            entry.phase = Phase::Idle;
+            drop(guard);
+            self.begin(id);
+            return;
+        }
+        if control.stopping {
+            return;
+        }
+        match found {
+            Found::Unfit(message) => {
+                entry.phase = Phase::Idle;
+                entry.retry_at = Some(unix_now() + limits::RETRY_AFTER.as_secs());
+                if let Some(torrent) = control.catalog.change(id) {
+                    tracing::warn!(torrent = %torrent.info_hash, "{message}");
+                    torrent.activity = Activity::Stopped;
+                    torrent.trouble = Some(Trouble::Local(message));
+                }
+            }
+            Found::Files { trusted, doubtful, stamps } if doubtful.is_none() => {
+                self.run(control, id, trusted, stamps);
+            }
+            Found::Files { trusted, doubtful, .. } => self.check(control, id, doubtful, trusted),
+        }
+    }
+
+    pub(super) fn on_checked(self: &Arc<Self>, id: TorrentId, outcome: CheckOutcome) {
+        let mut guard = self.lock();
+        let control = &mut *guard;
+        let Some(entry) = control.entries.get_mut(&id) else { return };
+        let Phase::Checking { trusted, .. } = std::mem::replace(&mut entry.phase, Phase::Idle)
+        else {
+            return;
+        };
+        let Some(torrent) = control.catalog.change(id) else { return };
+        torrent.verify_progress = 0.0;
+        torrent.activity = Activity::Stopped;
+        if !outcome.cancelled {
+            let mut have = outcome.have;
+            let geometry = torrent.meta.layout.geometry();
+            trusted.iter().filter_map(|index| geometry.piece(index)).for_each(|piece| {
+                have.set(piece);
+            });
+            torrent.have = Arc::new(have.clone());
+            measure(torrent);
+            let resume = ResumeData { have, stamps: outcome.stamps, is_final: true };
+            self.write(Write::Resume(torrent.info_hash, Some(resume.to_bytes())));
+            entry.resume = Some(Arc::new(resume));
+            if let Some(error) = outcome.error {
+                torrent.trouble = Some(Trouble::Local(error.to_string()));
+                entry.retry_at = Some(unix_now() + limits::RETRY_AFTER.as_secs());
+                if entry.after == After::AsMeant {
+                    return;
+                }
+            }
+        }
+        drop(guard);
+        self.begin(id);
+    }
+
+    /// Hands the torrent to a shard.
+    pub(super) fn run(
+        &self,
+        control: &mut Control,
+        id: TorrentId,
+        have: Bitfield,
+        stamps: Vec<FileStamp>,
+    ) {
+        let Some(torrent) = control.catalog.get(id) else { return };
+        let swarm = control.swarm_settings(torrent);
+        let preallocate = control.settings.preallocate;
+        let extra = public_trackers(&control.settings, torrent);
+        let alive = (0..).zip(&mut control.load).filter_map(|(n, load)| Some((n, load.as_mut()?)));
+        let Some((shard, load)) = alive.min_by_key(|(_, load)| **load) else {
+            tracing::error!("no shard is left to run torrents: restart the server");
+            return;
+        };
+        *load += 1;
+        let Some(torrent) = control.catalog.change(id) else { return };
+        let Some(entry) = control.entries.get_mut(&id) else { return };
+        entry.phase = Phase::Running;
+        entry.shard = shard;
+        entry.run += 1;
+        entry.retry_at = None;
+        torrent.have = Arc::new(have.clone());
+        measure(torrent);
+        torrent.trouble = None;
+        torrent.activity = running_activity(torrent);
+        torrent.start_date = unix_now();
+        entry.progress.left.store(torrent.left, std::sync::atomic::Ordering::Relaxed);
+        let start = StartTorrent {
+            id,
+            run: entry.run,
+            info_hash: torrent.info_hash,
+            peer_id: entry.peer_id,
+            layout: Arc::clone(&torrent.meta.layout),
+            hashes: Arc::clone(&torrent.meta.hashes),
+            root: torrent.download_dir.as_path().into(),
+            have,
+            stamps,
+            priorities: torrent.file_priorities.clone(),
+            allocation: if preallocate { Allocation::Full } else { Allocation::Sparse },
+            swarm,
+            progress: Arc::clone(&entry.progress),
+        };
+        let peers = std::mem::take(&mut entry.peers);
+        self.command(shard, Command::Start(Box::new(start)));
+        if !peers.is_empty() {
+            self.command(shard, Command::Peers { id, peers, source: Source::Manual });
+        }
+        let mut trackers = torrent.trackers.clone();
+        trackers.extend(extra);
+        self.announcer.add(TorrentAnnounce {
+            key: key(id),
+            info_hash: torrent.info_hash,
+            peer_id: entry.peer_id.0,
+            trackers,
+            private: torrent.meta.private,
+            progress: Arc::clone(&entry.progress),
+        });
+        self.announcer.start(key(id));
+    }
+
+    pub(in crate::session) fn add_peers(&self, id: TorrentId, peers: Vec<SocketAddr>) {
+        let mut control = self.lock();
+        if let Some(shard) = control.shard_of(id) {
+            self.command(shard, Command::Peers { id, peers, source: Source::Manual });
+        } else if let Some(entry) = control.entries.get_mut(&id) {
+            let room = limits::WAITING_PEERS.saturating_sub(entry.peers.len());
+            entry.peers.extend(peers.into_iter().take(room));
+        }
+    }
+
+    pub(in crate::session) fn set_running(self: &Arc<Self>, id: TorrentId, running: bool) {
+        let mut guard = self.lock();
+        let control = &mut *guard;
+        let Some(torrent) = control.catalog.change(id) else { return };
+        let Some(entry) = control.entries.get_mut(&id) else { return };
+        if torrent.running != running {
+            torrent.running = running;
+            self.write(Write::Running(torrent.info_hash, running));
+        }
+        // A person does not want to wait, or to be tried again.
+        entry.retry_at = None;
+        if !running {
+            torrent.trouble = None;
+            if entry.after == After::Verify {
+                entry.after = After::AsMeant;
+            }
+        }
+        match (&mut entry.phase, running) {
+            (Phase::Idle, true) => {
+                drop(guard);
+                self.begin(id);
+            }
+            (Phase::Idle, false) => torrent.activity = Activity::Stopped,
+            (Phase::Running, false) => self.leave(control, id),
+            (Phase::Checking { handle, cancelled, .. }, false) => {
+                *cancelled = true;
+                handle.cancel();
+            }
+            _ => {}
+        }
+    }
+
+    /// Takes a running torrent off its shard; [`Report::Stopped`] ends it.
+    pub(super) fn leave(&self, control: &mut Control, id: TorrentId) {
+        let Some(entry) = control.entries.get_mut(&id) else { return };
+        if matches!(entry.phase, Phase::Running) {
+            entry.phase = Phase::Leaving;
+            self.announcer.remove(key(id));
+            self.command(entry.shard, Command::Stop { id, run: entry.run });
+        }
+    }
+
+    pub(in crate::session) fn verify(self: &Arc<Self>, id: TorrentId) {
+        let mut guard = self.lock();
+        let control = &mut *guard;
+        let Some(entry) = control.entries.get_mut(&id) else { return };
+        if entry.after == After::AsMeant {
+            entry.after = After::Verify;
+        }
+        match &mut entry.phase {
+            Phase::Idle => {
+                drop(guard);
+                self.begin(id);
+            }
+            Phase::Running => self.leave(control, id),
+            Phase::Checking { handle, trusted, cancelled } => {
+                if !*cancelled && trusted.is_none() && entry.after == After::Verify {
+                    // That is what is being done.
+                    entry.after = After::AsMeant;
+                } else {
+                    *cancelled = true;
+                    handle.cancel();
+                }
+            }
+            Phase::Looking | Phase::Leaving | Phase::Removing => {}
+        }
+    }
+
+    pub(in crate::session) fn remove(self: &Arc<Self>, id: TorrentId, delete_data: bool) {
+        let mut guard = self.lock();
+        let control = &mut *guard;
+        let Some(entry) = control.entries.get_mut(&id) else { return };
+        entry.after = After::Remove { delete_data };
+        match &entry.phase {
+            Phase::Idle => {
+                drop(guard);
+                self.begin(id);
+            }
+            Phase::Running => self.leave(control, id),
+            Phase::Checking { handle, .. } => handle.cancel(),
+            Phase::Looking | Phase::Leaving | Phase::Removing => {}
+        }
+    }
+
+    /// Takes out an idle torrent. While its data is being deleted it stays in the catalog, so that
+    /// nobody adds it again and has the new files deleted.
+    pub(super) fn finish_removal(
+        self: &Arc<Self>,
+        control: &mut Control,
+        id: TorrentId,
+        delete_data: bool,
+    ) {
+        let (Some(entry), Some(torrent)) = (control.entries.get_mut(&id), control.catalog.get(id))
+        else {
+            return;
+        };
+        entry.phase = Phase::Removing;
+        let (info_hash, root) = (torrent.info_hash, torrent.download_dir.clone());
+        let layout = Arc::clone(&torrent.meta.layout);
+        self.write(Write::Remove(info_hash));
+        let inner = Arc::clone(self);
+        self.runtime.spawn_blocking(move || {
+            let copy = inner.config_dir.join(format!("torrents/{info_hash}.torrent"));
+            let _ = std::fs::remove_file(copy);
+            if delete_data && let Err(error) = remove_data(&root, &layout, info_hash) {
+                tracing::warn!(torrent = %info_hash, %error, "not all data was deleted");
+            }
+            inner.lock().forget(id);
+        });
+    }
+}
+
+/// The default trackers, if the torrent may use them.
+pub(super) fn public_trackers(settings: &Settings, torrent: &Torrent) -> Vec<Vec<String>> {
+    if torrent.meta.private {
+        return Vec::new();
+    }
+    let known: HashSet<&String> = torrent.trackers.iter().flatten().collect();
+    let tiers = settings.default_trackers.split("\n\n").map(|tier| {
+        let urls = tier.lines().map(str::trim).filter(|url| !url.is_empty());
+        urls.map(str::to_owned).filter(|url| !known.contains(url)).collect::<Vec<_>>()
+    });
+    tiers.filter(|tier| !tier.is_empty()).collect()
+}

@@ -1,0 +1,334 @@
+//! What the session holds of each torrent, and what it does with it.
+
+mod edit;
+mod lifecycle;
+mod reports;
+mod wanted;
+
+pub(super) use reports::run;
+
+use super::{
+    AddError, Added, Inner, NewTorrent, StoredOptions, StoredTorrent, looker::Found, unix_now,
+};
+use crate::{
+    settings::Settings,
+    shard::Update,
+    status::{
+        Activity, Catalog, Meta, Priority, SessionCounters, Torrent, TorrentId, Totals, Traffic,
+    },
+};
+use discovery::Progress;
+use metainfo::{Bitfield, InfoHash};
+use std::{
+    collections::{BTreeMap, HashSet},
+    net::SocketAddr,
+    path::PathBuf,
+    sync::Arc,
+};
+use storage::{CheckHandle, CheckOutcome, ResumeData};
+use wanted::{measure, merge_priorities, priority_number, priority_of, running_activity};
+use wire::PeerId;
+
+/// Something that threads of the session's own tell it.
+#[derive(Debug)]
+pub(super) enum Note {
+    Looked(TorrentId, Found),
+    Checked(TorrentId, CheckOutcome),
+}
+
+/// Everything that the session's lock guards.
+pub(super) struct Control {
+    pub(super) catalog: Catalog,
+    pub(super) settings: Settings,
+    /// One for each torrent of the catalog.
+    entries: BTreeMap<TorrentId, Entry>,
+    next_id: u32,
+    /// Running torrents of each shard; `None` of one that is gone.
+    load: Vec<Option<usize>>,
+    /// The session is stopping: nothing begins any more.
+    pub(super) stopping: bool,
+    started: u64,
+    this_run: SessionCounters,
+    earlier_runs: SessionCounters,
+    /// Torrents whose totals have changed since they were saved.
+    unsaved: HashSet<TorrentId>,
+}
+
+/// What only the session itself needs to know of a torrent.
+struct Entry {
+    phase: Phase,
+    after: After,
+    shard: usize,
+    /// How often it was handed to a shard.
+    run: u32,
+    peer_id: PeerId,
+    progress: Arc<Progress>,
+    options: StoredOptions,
+    resume: Option<Arc<ResumeData>>,
+    /// When a torrent in trouble is tried again, seconds since 1970.
+    retry_at: Option<u64>,
+    /// Peers that a person named before it was running.
+    peers: Vec<SocketAddr>,
+}
+
+enum Phase {
+    Idle,
+    Looking,
+    Checking {
+        handle: CheckHandle,
+        /// Pieces that are had without a check.
+        trusted: Bitfield,
+        /// It has been told to stop.
+        cancelled: bool,
+    },
+    Running,
+    Leaving,
+    /// Its data is being deleted; then it is gone.
+    Removing,
+}
+
+/// What a torrent does once it is idle.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum After {
+    /// As it is meant to: run or rest.
+    AsMeant,
+    /// Check all its files.
+    Verify,
+    Remove {
+        delete_data: bool,
+    },
+}
+
+impl Control {
+    pub(super) fn new(settings: Settings, stored: SessionCounters, shards: usize) -> Control {
+        Control {
+            catalog: Catalog::default(),
+            settings,
+            entries: BTreeMap::new(),
+            next_id: 1,
+            load: vec![Some(0); shards],
+            stopping: false,
+            started: unix_now(),
+            this_run: SessionCounters { sessions: 1, ..SessionCounters::default() },
+            earlier_runs: stored,
+            unsaved: HashSet::new(),
+        }
+    }
+
+    /// Takes in a torrent that is not there yet, idle.
+    pub(super) fn insert_new(
+        &mut self,
+        info_hash: InfoHash,
+        meta: Meta,
+        trackers: Vec<Vec<String>>,
+        download_dir: PathBuf,
+        resume: Option<ResumeData>,
+        new: NewTorrent,
+    ) -> Result<(Added, StoredTorrent), AddError> {
+        if !download_dir.is_absolute() {
+            return Err(AddError::RelativeFolder(download_dir));
+        }
+        let files = meta.layout.file_count();
+        let priorities =
+            merge_priorities(&[], &new.file_priorities, files).map_err(AddError::NoSuchFile)?;
+        let options = StoredOptions {
+            labels: new.labels,
+            priorities: priorities.iter().copied().map(priority_number).collect(),
+            trackers: None,
+            sequential: new.sequential.unwrap_or(self.settings.sequential_download),
+            peer_limit: new.peer_limit,
+        };
+        let stored = StoredTorrent {
+            info_hash,
+            metainfo: new.metainfo,
+            download_dir,
+            running: !new.paused.unwrap_or(!self.settings.start_added_torrents),
+            added_date: unix_now(),
+            options,
+            totals: Totals::default(),
+            resume: resume.map(|resume| resume.to_bytes()),
+        };
+        let name = meta.layout.name().to_owned();
+        let id = self.insert(&stored, meta, trackers);
+        self.this_run.files_added += 1;
+        Ok((Added { id, info_hash, name, duplicate: false }, stored))
+    }
+
+    fn insert(
+        &mut self,
+        stored: &StoredTorrent,
+        meta: Meta,
+        own_trackers: Vec<Vec<String>>,
+    ) -> TorrentId {
+        let id = TorrentId(self.next_id);
+        self.next_id += 1;
+        let geometry = meta.layout.geometry();
+        let resume = stored.resume.as_ref().and_then(|bytes| {
+            let read = ResumeData::from_bytes(bytes, &meta.layout);
+            read.inspect_err(|error| {
+                tracing::warn!(torrent = %stored.info_hash, %error, "checking the torrent instead");
+            })
+            .ok()
+        });
+        let have = match &resume {
+            Some(resume) => resume.have.clone(),
+            None => Bitfield::none(geometry.piece_count()),
+        };
+        let options = stored.options.clone();
+        let priorities: Vec<Priority> =
+            options.priorities.iter().copied().map(priority_of).collect();
+        let mut torrent = Torrent {
+            id,
+            info_hash: stored.info_hash,
+            meta: Arc::new(meta),
+            download_dir: stored.download_dir.clone(),
+            running: stored.running,
+            activity: Activity::Stopped,
+            trouble: None,
+            verify_progress: 0.0,
+            have: Arc::new(have),
+            have_bytes: 0,
+            left: 0,
+            file_priorities: priorities,
+            labels: options.labels.clone(),
+            trackers: options.trackers.clone().unwrap_or(own_trackers),
+            sequential: options.sequential,
+            peer_limit: options.peer_limit.unwrap_or(self.settings.peer_limit_per_torrent),
+            added_date: stored.added_date,
+            start_date: 0,
+            edit_date: 0,
+            traffic: Traffic::default(),
+            totals: stored.totals,
+            changed: 0,
+            changed_at: 0,
+        };
+        measure(&mut torrent);
+        let entry = Entry {
+            phase: Phase::Idle,
+            after: After::AsMeant,
+            shard: 0,
+            run: 0,
+            peer_id: PeerId::generate(std::array::from_fn(|_| fastrand::u8(..))),
+            progress: Arc::new(Progress::default()),
+            options,
+            resume: resume.map(Arc::new),
+            retry_at: None,
+            peers: Vec::new(),
+        };
+        self.catalog.insert(torrent);
+        self.entries.insert(id, entry);
+        id
+    }
+
+    fn forget(&mut self, id: TorrentId) {
+        self.entries.remove(&id);
+        self.catalog.remove(id);
+        self.unsaved.remove(&id);
+    }
+
+    /// Whether the torrent is on its way out.
+    pub(super) fn is_being_removed(&self, id: TorrentId) -> bool {
+        self.entries.get(&id).is_some_and(|entry| {
+            matches!(entry.phase, Phase::Removing) || matches!(entry.after, After::Remove { .. })
+        })
+    }
+
+    /// The shard that the torrent runs on now.
+    pub(super) fn shard_of(&self, id: TorrentId) -> Option<usize> {
+        let entry = self.entries.get(&id)?;
+        matches!(entry.phase, Phase::Running).then_some(entry.shard)
+    }
+
+    fn swarm_settings(&self, torrent: &Torrent) -> swarm::Settings {
+        swarm::Settings {
+            upload_slots: self.settings.upload_slots_per_torrent,
+            max_peers: torrent.peer_limit,
+            max_upload_queue: self.settings.reqq,
+            sequential: torrent.sequential,
+            listen_port: self.settings.peer_port,
+            ..swarm::Settings::default()
+        }
+    }
+
+    /// Shard, id and settings of every running swarm.
+    pub(super) fn running_swarms(&self) -> Vec<(usize, TorrentId, swarm::Settings)> {
+        let running = self.catalog.iter().filter_map(|torrent| {
+            let shard = self.shard_of(torrent.id)?;
+            Some((shard, torrent.id, self.swarm_settings(torrent)))
+        });
+        running.collect()
+    }
+
+    /// Counters of this run, and of all runs with this one.
+    pub(super) fn counters(&self) -> (SessionCounters, SessionCounters) {
+        let mut now = self.this_run;
+        now.seconds_active = unix_now().saturating_sub(self.started);
+        let before = &self.earlier_runs;
+        let all = SessionCounters {
+            downloaded: before.downloaded + now.downloaded,
+            uploaded: before.uploaded + now.uploaded,
+            files_added: before.files_added + now.files_added,
+            sessions: before.sessions + now.sessions,
+            seconds_active: before.seconds_active + now.seconds_active,
+        };
+        (now, all)
+    }
+
+    fn apply(&mut self, update: Update) {
+        let now = unix_now();
+        self.this_run.downloaded += update.downloaded;
+        self.this_run.uploaded += update.uploaded;
+        let Some(torrent) = self.catalog.change(update.id) else { return };
+        torrent.traffic = update.traffic;
+        torrent.totals.downloaded += update.downloaded;
+        torrent.totals.uploaded += update.uploaded;
+        torrent.totals.corrupt += update.corrupt;
+        if update.downloaded + update.uploaded > 0 {
+            torrent.totals.activity_date = now;
+        }
+        if let Some(have) = update.have {
+            torrent.have = Arc::new(have);
+            measure(torrent);
+        }
+        torrent.left = update.left;
+        if matches!(torrent.activity, Activity::Downloading | Activity::Seeding) {
+            torrent.activity = running_activity(torrent);
+        }
+        self.unsaved.insert(update.id);
+    }
+
+    /// Once a second: time spent, progress of checks, and who is to be tried again.
+    fn tick(&mut self) -> Vec<TorrentId> {
+        let now = unix_now();
+        let mut due = Vec::new();
+        let mut checking = Vec::new();
+        // Both are in the order of the ids: no torrent needs to be looked for.
+        for ((&id, entry), torrent) in
+            self.entries.iter_mut().zip(self.catalog.torrents.values_mut())
+        {
+            debug_assert_eq!(id, torrent.id);
+            match &entry.phase {
+                Phase::Running => match torrent.activity {
+                    Activity::Seeding => torrent.totals.seconds_seeding += 1,
+                    _ => torrent.totals.seconds_downloading += 1,
+                },
+                Phase::Checking { handle, .. } => checking.push((id, handle.progress())),
+                Phase::Idle if entry.retry_at.is_some_and(|at| at <= now) => {
+                    entry.retry_at = None;
+                    due.push(id);
+                }
+                _ => {}
+            }
+        }
+        for (id, progress) in checking {
+            if let Some(torrent) = self.catalog.change(id) {
+                let share = progress.bytes_done as f64 / progress.bytes_total.max(1) as f64;
+                torrent.verify_progress = share;
+                if progress.bytes_done > 0 {
+                    torrent.activity = Activity::Verifying;
+                }
+            }
+        }
+        due
+    }
+}

@@ -1,0 +1,233 @@
+//! What shards, trackers and threads of the session tell it.
+
+use super::{
+    super::{Line, Write, key, unix_now},
+    After, Control, Entry, Inner, Note, Phase, measure,
+};
+use crate::{
+    limits,
+    shard::{Command, End, Report},
+    status::{Activity, Torrent, TorrentId, Traffic, Trouble},
+};
+use discovery::TrackerEvent;
+use metainfo::Bitfield;
+use std::sync::Arc;
+use storage::ResumeData;
+use swarm::Source;
+use tokio::sync::mpsc;
+
+impl Inner {
+    fn on_report(self: &Arc<Self>, report: Report) {
+        match report {
+            Report::Updates(updates) => {
+                let mut control = self.lock();
+                updates.into_iter().for_each(|update| control.apply(update));
+            }
+            Report::Completed(id) => {
+                if let Some(torrent) = self.lock().catalog.change(id) {
+                    torrent.totals.done_date = unix_now();
+                    torrent.left = 0;
+                    torrent.activity = Activity::Seeding;
+                }
+                self.announcer.completed(key(id));
+            }
+            Report::Durable { id, have, stamps, is_final } => {
+                let resume = ResumeData { have, stamps, is_final };
+                let mut control = self.lock();
+                let hash = control.catalog.get(id).map(|torrent| torrent.info_hash);
+                if let (Some(entry), Some(hash)) = (control.entries.get_mut(&id), hash) {
+                    self.write(Write::Resume(hash, Some(resume.to_bytes())));
+                    entry.resume = Some(Arc::new(resume));
+                }
+            }
+            Report::Suspect { id } => {
+                let mut control = self.lock();
+                let hash = control.catalog.get(id).map(|torrent| torrent.info_hash);
+                if let (Some(entry), Some(hash)) = (control.entries.get_mut(&id), hash) {
+                    self.write(Write::Resume(hash, None));
+                    entry.resume = None;
+                }
+            }
+            Report::Disturbed { id, run } => {
+                let mut control = self.lock();
+                self.on_left(&mut control, id, run);
+            }
+            Report::Trouble { id, run, message } => {
+                let mut guard = self.lock();
+                let control = &mut *guard;
+                if let Some(entry) = self.on_left(control, id, run) {
+                    entry.retry_at = Some(unix_now() + limits::RETRY_AFTER.as_secs());
+                    if let Some(torrent) = control.catalog.change(id) {
+                        torrent.trouble = Some(Trouble::Local(message));
+                    }
+                }
+            }
+            Report::WantsPeers(id) => self.announcer.want_peers(key(id)),
+            Report::Stopped { id, run, have } => self.on_stopped(id, run, have),
+            Report::Ended { shard, end } => self.on_shard_ended(shard, end),
+        }
+    }
+
+    /// A running torrent is about to stop by itself; in any other phase somebody has already decided
+    /// what comes next.
+    fn on_left<'a>(
+        &self,
+        control: &'a mut Control,
+        id: TorrentId,
+        run: u32,
+    ) -> Option<&'a mut Entry> {
+        let entry = control.entries.get_mut(&id)?;
+        if entry.run != run || !matches!(entry.phase, Phase::Running) {
+            return None;
+        }
+        entry.phase = Phase::Leaving;
+        self.announcer.remove(key(id));
+        Some(entry)
+    }
+
+    fn on_stopped(self: &Arc<Self>, id: TorrentId, run: u32, have: Option<Bitfield>) {
+        let mut guard = self.lock();
+        let control = &mut *guard;
+        let Some(entry) = control.entries.get_mut(&id) else { return };
+        if entry.run != run || !matches!(entry.phase, Phase::Running | Phase::Leaving) {
+            return;
+        }
+        if let Some(load) = &mut control.load[entry.shard] {
+            *load = load.saturating_sub(1);
+        }
+        entry.phase = Phase::Idle;
+        let waits = entry.retry_at.is_some() && entry.after == After::AsMeant;
+        if let Some(torrent) = control.catalog.change(id) {
+            torrent.activity = Activity::Stopped;
+            torrent.traffic = Traffic::default();
+            if let Some(have) = have {
+                torrent.have = Arc::new(have);
+                measure(torrent);
+            }
+        }
+        drop(guard);
+        if !waits {
+            self.begin(id);
+        }
+    }
+
+    /// The torrents of a shard that panicked start again: on the one that took its place as soon as
+    /// that has confirmed that it does not run them, or else on others.
+    fn on_shard_ended(self: &Arc<Self>, shard: usize, end: End) {
+        let mut guard = self.lock();
+        let control = &mut *guard;
+        if end != End::Replaced {
+            control.load[shard] = None;
+            if control.load.iter().all(Option::is_none) {
+                self.all_ended.notify_one();
+            }
+        }
+        if end == End::Ordered {
+            return;
+        }
+        let mut lost = Vec::new();
+        for (&id, entry) in &mut control.entries {
+            if matches!(entry.phase, Phase::Running | Phase::Leaving) && entry.shard == shard {
+                entry.phase = Phase::Leaving;
+                self.announcer.remove(key(id));
+                lost.push((id, entry.run));
+            }
+        }
+        drop(guard);
+        tracing::warn!(shard, torrents = lost.len(), "restarting the torrents of the shard");
+        for (id, run) in lost {
+            match end {
+                End::Replaced => self.command(shard, Command::Stop { id, run }),
+                _ => self.on_stopped(id, run, None),
+            }
+        }
+        if end == End::Replaced && self.lock().stopping {
+            self.command(shard, Command::Shutdown);
+        }
+    }
+
+    fn on_tracker_event(&self, event: TrackerEvent) {
+        match event {
+            TrackerEvent::Peers { key, peers } => {
+                let id = TorrentId(key.0 as u32);
+                let shard = self.lock().shard_of(id);
+                if let Some(shard) = shard {
+                    self.command(shard, Command::Peers { id, peers, source: Source::Tracker });
+                }
+            }
+            TrackerEvent::Status { key } => self.on_tracker_status(TorrentId(key.0 as u32)),
+        }
+    }
+
+    /// The state of the trackers shows as the torrent's trouble when it has none of its own.
+    fn on_tracker_status(&self, id: TorrentId) {
+        let trackers = self.announcer.status(key(id));
+        let asked = || trackers.iter().filter(|tracker| tracker.last_announce.happened);
+        let works = asked().any(|tracker| tracker.last_announce.succeeded);
+        let trouble = match asked().find(|tracker| !tracker.last_announce.succeeded) {
+            Some(tracker) if !works => {
+                Some(Trouble::TrackerError(tracker.last_announce.result.to_string()))
+            }
+            _ => asked()
+                .find_map(|tracker| tracker.warning.as_deref())
+                .map(|warning| Trouble::TrackerWarning(warning.to_owned())),
+        };
+        let mut control = self.lock();
+        let is_local = |torrent: &Torrent| matches!(torrent.trouble, Some(Trouble::Local(_)));
+        let differs = control
+            .catalog
+            .get(id)
+            .is_some_and(|torrent| !is_local(torrent) && torrent.trouble != trouble);
+        if differs && let Some(torrent) = control.catalog.change(id) {
+            torrent.trouble = trouble;
+        }
+    }
+
+    fn on_tick(self: &Arc<Self>, save: bool) {
+        self.shards.iter().for_each(Line::push_on);
+        let due = self.lock().tick();
+        due.into_iter().for_each(|id| self.begin(id));
+        if save {
+            self.save_all();
+        }
+    }
+
+    /// Writes figures that have changed.
+    pub(in crate::session) fn save_all(&self) {
+        let mut control = self.lock();
+        for id in std::mem::take(&mut control.unsaved) {
+            if let Some(torrent) = control.catalog.get(id) {
+                self.write(Write::Totals(torrent.info_hash, torrent.totals));
+            }
+        }
+        let (_, all) = control.counters();
+        self.write(Write::Counters(all));
+    }
+}
+
+/// The session's own task: everything that shards, trackers and threads tell.
+pub(in crate::session) async fn run(
+    inner: Arc<Inner>,
+    mut reports: mpsc::Receiver<Report>,
+    mut trackers: mpsc::Receiver<TrackerEvent>,
+    mut notes: mpsc::UnboundedReceiver<Note>,
+) {
+    let mut tick = tokio::time::interval(limits::TICK);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut ticks = 0;
+    loop {
+        tokio::select! {
+            Some(report) = reports.recv() => inner.on_report(report),
+            Some(event) = trackers.recv() => inner.on_tracker_event(event),
+            Some(note) = notes.recv() => match note {
+                Note::Looked(id, found) => inner.on_looked(id, found),
+                Note::Checked(id, outcome) => inner.on_checked(id, outcome),
+            },
+            () = inner.ended.notified() => return,
+            _ = tick.tick() => {
+                ticks += 1;
+                inner.on_tick(ticks % limits::SAVE_INTERVAL.as_secs() == 0);
+            }
+        }
+    }
+}
