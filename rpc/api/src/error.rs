@@ -16,6 +16,9 @@ pub enum Code {
     InvalidParams = -32602,
     /// Our own fault.
     Internal = -32603,
+    /// The caller is not allowed this. Transmission has no such error; the number is from
+    /// JSON-RPC's range for servers.
+    Forbidden = -32001,
     /// No tracker was changed by a request to change trackers.
     TrackersUnchanged = 1,
     /// A list of trackers cannot be read.
@@ -51,6 +54,7 @@ impl Code {
             Code::MethodNotFound => "method name not recognized",
             Code::InvalidParams => "invalid argument",
             Code::Internal => "internal error",
+            Code::Forbidden => "not allowed",
             Code::TrackersUnchanged => "no tracker changed",
             Code::InvalidTrackerList => "invalid tracker list",
             Code::PathNotAbsolute => "the path must be absolute",

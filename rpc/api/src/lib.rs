@@ -19,6 +19,7 @@
 //! assert_eq!(answer, br#"{"arguments":{"torrents":[]},"result":"success","tag":7}"#);
 //! ```
 
+mod access;
 pub mod envelope;
 mod error;
 pub mod ids;
@@ -32,6 +33,7 @@ pub mod torrent;
 pub mod tracker_list;
 pub mod version;
 
+pub use access::{Access, Role};
 pub use error::{Code, RpcError};
 pub use json::{Base64, ToJson, Wanted, Writer};
 

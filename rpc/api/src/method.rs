@@ -1,6 +1,6 @@
 //! What can be called: one row for each method, for both dialects.
 
-use crate::{Dialect, Name};
+use crate::{Access, Dialect, Name};
 
 /// One method.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -11,14 +11,20 @@ pub struct Method {
     pub legacy: &'static str,
     /// Whether a call changes anything. One that does not is not run as a notification.
     pub side_effects: bool,
+    /// What a caller must be allowed for it.
+    pub access: Access,
+}
+
+const fn administers(name: &'static str, legacy: &'static str) -> Method {
+    Method { name, legacy, side_effects: true, access: Access::Administers }
 }
 
 const fn changes(name: &'static str, legacy: &'static str) -> Method {
-    Method { name, legacy, side_effects: true }
+    Method { name, legacy, side_effects: true, access: Access::Changes }
 }
 
 const fn reads(name: &'static str, legacy: &'static str) -> Method {
-    Method { name, legacy, side_effects: false }
+    Method { name, legacy, side_effects: false, access: Access::Reads }
 }
 
 /// Every method that is served.
@@ -33,9 +39,9 @@ pub const TABLE: &[Method] = &[
     changes("torrent_verify", "torrent-verify"),
     changes("torrent_reannounce", "torrent-reannounce"),
     reads("session_get", "session-get"),
-    changes("session_set", "session-set"),
+    administers("session_set", "session-set"),
     reads("session_stats", "session-stats"),
-    changes("session_close", "session-close"),
+    administers("session_close", "session-close"),
     reads("free_space", "free-space"),
 ];
 

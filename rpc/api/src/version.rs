@@ -12,6 +12,10 @@ pub const RPC_VERSION_MINIMUM: i64 = 14;
 /// `rpc_version_semver` that goes with [`RPC_VERSION`].
 pub const RPC_VERSION_SEMVER: &str = "5.3.0";
 
+/// What `X-Transmission-Rpc-Version` says beside a new session id; `None` sends no such header. Set
+/// to `Some(RPC_VERSION_SEMVER)` when [`RPC_VERSION`] is 18 or more and every method is there.
+pub const ANNOUNCED: Option<&str> = None;
+
 /// `version`. Clients want a dotted number first and a bracketed hexadecimal number last; the product
 /// stands between them. The hexadecimal number is our own version: `000100` is 0.1.0.
 pub fn version() -> String {

@@ -5,7 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "writing to memory cannot fail")]
 
 use ringseed_api::{
-    Name, method,
+    Name, Role, method,
     session::{SessionField, State},
     torrent::TorrentField,
 };
@@ -38,16 +38,19 @@ fn cell(doc: &str) -> String {
 }
 
 fn methods() -> String {
-    let mut text = String::from("| method | changes anything | served |\n|---|---|---|\n");
+    let mut text =
+        String::from("| method | changes anything | least role | served |\n|---|---|---|---|\n");
     for method in method::TABLE {
         let name = names(Name { snake: method.name, legacy: method.legacy });
         let changes = if method.side_effects { "yes" } else { "no" };
-        writeln!(text, "| {name} | {changes} | yes |").unwrap();
+        let may = |role: &&Role| role.may(method.access);
+        let role = Role::ALL.iter().find(may).expect("an admin may everything");
+        writeln!(text, "| {name} | {changes} | {role} | yes |").unwrap();
     }
     for name in MISSING_METHODS {
         writeln!(
             text,
-            "| `{name}` / `{}` | | not yet: “method not found” |",
+            "| `{name}` / `{}` | | | not yet: “method not found” |",
             name.replace('_', "-")
         )
         .unwrap();

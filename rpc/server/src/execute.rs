@@ -4,9 +4,12 @@
 //! itself, with its dialect in the extensions. Results go past its serializer, in a slot that is
 //! also there: they can be megabytes, and are JSON already.
 
-use crate::body::Chunks;
+use crate::{
+    body::Chunks,
+    gateway::{Caller, calls},
+};
 use api::envelope::{Call, Incoming, Message, parse, write_refusal};
-use api::{Code, Dialect, RpcError, params::Params};
+use api::{Access, Code, Dialect, RpcError, method::Method, params::Params};
 use jsonrpsee::{
     ConnectionId, Extensions, RpcModule,
     server::{MethodCallback, Methods},
@@ -51,19 +54,19 @@ where
     module.register_async_method(name, run).expect("each method is registered once");
 }
 
-/// Runs everything in a body; `None` if nobody waits for an answer.
-pub(crate) async fn run(methods: &Methods, body: &[u8]) -> Option<Chunks> {
+/// Runs everything in a body for who sent it; `None` if nobody waits for an answer.
+pub(crate) async fn run(methods: &Methods, body: &[u8], caller: &Caller) -> Option<Chunks> {
     match parse(body) {
         Message::Single(Incoming::Refused(error)) => Some(refusal(&error)),
         Message::Single(Incoming::Call(call)) => {
-            let outcome = run_call(methods, &call).await;
+            let outcome = run_call(methods, &call, caller).await;
             (!call.is_notification()).then(|| single(&call, outcome))
         }
-        Message::Batch(calls) => run_batch(methods, &calls).await,
+        Message::Batch(calls) => run_batch(methods, &calls, caller).await,
     }
 }
 
-async fn run_batch(methods: &Methods, calls: &[Incoming<'_>]) -> Option<Chunks> {
+async fn run_batch(methods: &Methods, calls: &[Incoming<'_>], caller: &Caller) -> Option<Chunks> {
     let mut answers = Vec::new();
     for incoming in calls {
         let separator = if answers.is_empty() { b'[' } else { b',' };
@@ -73,7 +76,7 @@ async fn run_batch(methods: &Methods, calls: &[Incoming<'_>]) -> Option<Chunks> 
                 write_refusal(&mut answers, error);
             }
             Incoming::Call(call) => {
-                let outcome = run_call(methods, call).await;
+                let outcome = run_call(methods, call, caller).await;
                 if call.is_notification() {
                     continue;
                 }
@@ -108,11 +111,24 @@ fn single(call: &Call<'_>, outcome: Outcome) -> Chunks {
     }
 }
 
-async fn run_call(methods: &Methods, call: &Call<'_>) -> Outcome {
+/// Runs a call if it may be, and tells the audit log.
+async fn run_call(methods: &Methods, call: &Call<'_>, caller: &Caller) -> Outcome {
     let method = call.method.ok_or(Code::MethodNotFound)?;
     if call.is_notification() && !method.side_effects {
         return Ok(Vec::new());
     }
+    let outcome = match caller.check_method(method.name, method.access) {
+        Ok(()) => run_method(methods, call, method).await,
+        Err(refusal) => Err(refusal),
+    };
+    if method.access != Access::Reads {
+        let ended = outcome.as_ref().map(drop);
+        calls::audit(caller, method.name, method.access, &calls::about(call.params()), ended);
+    }
+    outcome
+}
+
+async fn run_method(methods: &Methods, call: &Call<'_>, method: &Method) -> Outcome {
     call.check_params()?;
     let slot = Slot::default();
     let mut extensions = Extensions::new();

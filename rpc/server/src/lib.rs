@@ -9,19 +9,17 @@
 mod body;
 mod execute;
 mod gateway;
-mod host;
 mod limits;
 mod listener;
 mod methods;
 mod mime;
-mod session_id;
 mod trackers;
 mod view;
 
 pub use listener::Running;
 
 use engine::{Session, settings::Settings};
-use session_id::SessionIds;
+use gateway::SessionIds;
 use std::{io, path::PathBuf, sync::Arc, time::Instant};
 use tokio::net::TcpListener;
 

@@ -1,6 +1,9 @@
 //! Connections: accepted, bounded in number and in patience, closed gracefully.
 
-use crate::{gateway::Gateway, limits};
+use crate::{
+    gateway::{Door, Gateway, Peer},
+    limits,
+};
 use hyper::server::conn::http1;
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
@@ -49,12 +52,12 @@ async fn accept(listener: TcpListener, gateway: Gateway, mut stopped: watch::Rec
             _ = stopped.wait_for(|stopped| *stopped) => break,
         };
         match accepted {
-            Ok((stream, _)) => {
+            Ok((stream, addr)) => {
                 // Beyond the limit a connection is closed at once rather than left waiting.
                 let Ok(place) = Arc::clone(&places).try_acquire_owned() else { continue };
-                let (gateway, stopped) = (gateway.clone(), stopped.clone());
+                let (door, stopped) = (gateway.door(Peer::of(addr.ip())), stopped.clone());
                 tokio::spawn(async move {
-                    serve(stream, gateway, stopped).await;
+                    serve(stream, door, stopped).await;
                     drop(place);
                 });
             }
@@ -69,14 +72,15 @@ async fn accept(listener: TcpListener, gateway: Gateway, mut stopped: watch::Rec
     let _ = tokio::time::timeout(limits::STOP_PATIENCE, all).await;
 }
 
-async fn serve(stream: TcpStream, gateway: Gateway, mut stopped: watch::Receiver<bool>) {
+async fn serve(stream: TcpStream, door: Door, mut stopped: watch::Receiver<bool>) {
     let _ = stream.set_nodelay(true);
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits::HEAD_TIMEOUT)
         // transmission-remote 3.00 looks for the session id's header in this spelling only.
         .title_case_headers(true)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(gateway));
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(door))
+        .with_upgrades();
     tokio::pin!(connection);
     let ended = tokio::select! {
         ended = &mut connection => Some(ended),

@@ -1,7 +1,7 @@
 //! The methods, each asking the engine. One row here for each row of [`api::method::TABLE`].
 
 use crate::execute::{Outcome, register};
-use crate::{Options, SaveSettings, session_id::SessionIds};
+use crate::{Options, SaveSettings, gateway::SessionIds};
 use api::{
     Code, RpcError, Writer,
     ids::{Selector, Which},
