@@ -6,6 +6,19 @@ use std::time::Duration;
 /// (docs/architecture.md, seeding path).
 pub(crate) const BLOCKS_PER_SEND: usize = 32;
 
+/// While peers are served from memory, those that wait for the disk get one block a turn, or one for
+/// each so many blocks of the others: a block from the disk costs up to 35 µs where a warm one costs
+/// 6, and the latency of the others must not double.
+pub(crate) const WARM_PER_COLD: usize = 16;
+
+/// Peers are taken to be served from memory so long after the last such block: longer than one
+/// takes to ask for the next.
+pub(crate) const WARM_FOR: Duration = Duration::from_millis(20);
+
+/// A peer counts as waiting for the disk so long after it asked for something that was not in
+/// memory: longer than it takes to send a piece, of which only the first blocks do.
+pub(crate) const COLD_FOR: Duration = Duration::from_secs(1);
+
 /// A peer whose socket takes nothing for this long is dropped: it holds a batch and learns nothing.
 pub(crate) const SEND_TIMEOUT: Duration = Duration::from_secs(60);
 

@@ -78,8 +78,19 @@ pub(super) struct Peer {
     pub(super) fetching: u32,
     /// Blocks that were read, or could not be, and wait to be sent or rejected.
     pub(super) fetched: Vec<Fetched>,
+    /// The batch under way has some of them.
+    pub(super) sends_fetched: bool,
+    /// Until then it counts as a peer that waits for the disk.
+    pub(super) cold_until: Duration,
     /// Whether both sides have the fast extension (BEP 6).
     pub(super) fast: bool,
+}
+
+impl Peer {
+    /// Whether it has lately asked for what was not in memory.
+    pub(super) fn is_cold(&self, now: Duration) -> bool {
+        now < self.cold_until
+    }
 }
 
 pub(super) struct Fetched {

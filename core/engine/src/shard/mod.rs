@@ -37,6 +37,7 @@ use std::{
 use storage::Store;
 use swarm::{MemoryBudget, Transmit};
 use torrent::Torrent;
+use transmit::Slice;
 
 /// How other threads reach a shard.
 #[derive(Clone)]
@@ -103,6 +104,7 @@ pub(crate) struct Shard {
     ready: Vec<usize>,
     /// Connections whose turn came while a batch was under way, which is not so any more.
     unblocked: Vec<ConnId>,
+    slice: Slice,
     hashing: HashQueue,
     connecting: usize,
     greeting: usize,
@@ -136,6 +138,7 @@ impl Shard {
             by_store: Vec::new(),
             ready: Vec::new(),
             unblocked: Vec::new(),
+            slice: Slice::default(),
             hashing: HashQueue::default(),
             connecting: 0,
             greeting: 0,
@@ -162,6 +165,7 @@ impl Shard {
 
     /// Everything that a turn does after its events.
     fn turn(&mut self) {
+        self.slice.begin();
         self.take_store_events();
         self.hash_what_is_due();
         if self.now >= self.next_tick {
@@ -187,6 +191,9 @@ impl Shard {
     }
 
     fn timeout(&self) -> Duration {
+        if self.slice.is_short() || !self.ready.is_empty() {
+            return Duration::ZERO;
+        }
         let tick = self.next_tick.saturating_sub(self.now);
         match self.hashing.due() {
             Some(due) => tick.min(due.saturating_sub(self.now)),

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::limits;
 use ring::ConnId;
-use std::{io, net::SocketAddr, os::fd::OwnedFd};
+use std::{io, net::SocketAddr, os::fd::OwnedFd, time::Duration};
 use swarm::{NewPeer, Reason, Source};
 use wire::{DecodeLimits, Decoder, Handshake};
 
@@ -201,6 +201,8 @@ impl Shard {
             hello,
             fetching: 0,
             fetched: Vec::new(),
+            sends_fetched: false,
+            cold_until: Duration::ZERO,
             fast: peer_is_fast,
         };
         self.set_stage(id, Stage::Peer(peer));

@@ -1,4 +1,8 @@
 //! What leaves: at the end of a turn, one batch for each peer that has something due.
+//!
+//! Peers that ask for what is only on the disk wait for the disk anyway, and what comes from it is in
+//! no cache of the core: it costs several times what warm data does. So they are served behind the
+//! others and in small portions ([`Slice`]), and cannot hold up a peer whose data is in memory.
 
 use super::{
     Shard,
@@ -7,14 +11,62 @@ use super::{
 use crate::limits;
 use metainfo::BlockRange;
 use ring::{ConnId, SendBatch};
+use std::{collections::VecDeque, time::Duration};
 use storage::Pushed;
 use swarm::Reason;
 use wire::{Message, RawBlock};
 
+/// How the turns are shared between peers that are served from memory, who are warm, and those that
+/// wait for the disk, who are cold.
+#[derive(Default)]
+pub(super) struct Slice {
+    /// Blocks of this turn to warm peers,
+    warm: usize,
+    /// and blocks read for or sent to cold ones.
+    cold: usize,
+    /// So long warm peers are taken to come again at any moment.
+    warm_until: Duration,
+    /// Cold peers whose turn it is, in its order.
+    line: VecDeque<ConnId>,
+}
+
+impl Slice {
+    /// A new turn begins.
+    pub(super) fn begin(&mut self) {
+        (self.warm, self.cold) = (0, 0);
+    }
+
+    /// Whether somebody waits for the next turn.
+    pub(super) fn is_short(&self) -> bool {
+        !self.line.is_empty()
+    }
+
+    /// Blocks for a cold peer at a time.
+    fn cold_batch(&self, now: Duration) -> usize {
+        if now < self.warm_until { 1 } else { limits::BLOCKS_PER_SEND }
+    }
+
+    /// Counts blocks for one peer.
+    fn count(&mut self, now: Duration, blocks: usize, is_cold: bool) {
+        if is_cold {
+            self.cold += blocks;
+        } else if blocks > 0 {
+            self.warm += blocks;
+            self.warm_until = now + limits::WARM_FOR;
+        }
+    }
+
+    /// The cold peer that may be served now.
+    fn next(&mut self, now: Duration) -> Option<ConnId> {
+        let most = self.cold_batch(now).max(self.warm / limits::WARM_PER_COLD);
+        (self.cold < most).then(|| self.line.pop_front()).flatten()
+    }
+}
+
 impl Shard {
     pub(super) fn send_what_is_due(&mut self) {
         for conn in std::mem::take(&mut self.unblocked) {
-            self.send_to(conn);
+            self.serve(conn);
         }
         while let Some(slot) = self.ready.pop() {
             let Some(torrent) = self.torrents.get_mut(slot) else { continue };
@@ -23,10 +75,24 @@ impl Shard {
                 && let Some(key) = torrent.swarm.next_ready()
             {
                 if let Some(conn) = torrent.conn(key) {
-                    self.send_to(conn);
+                    self.serve(conn);
                 }
             }
             self.take_actions(slot);
+        }
+        while let Some(conn) = self.slice.next(self.now) {
+            self.send_to(conn);
+        }
+    }
+
+    /// Sends to a peer whose data is in memory; others get in line.
+    fn serve(&mut self, id: ConnId) {
+        let now = self.now;
+        match self.conns.get(id) {
+            Some(Conn { stage: Stage::Peer(peer), .. }) if peer.is_cold(now) => {
+                self.slice.line.push_back(id);
+            }
+            _ => self.send_to(id),
         }
     }
 
@@ -38,11 +104,15 @@ impl Shard {
             // Its swarm was told that it is its turn, and does not say so twice.
             self.unblocked.push(id);
         }
-        let Stage::Peer(peer) = &conn.stage else { return };
+        let Stage::Peer(peer) = &mut conn.stage else { return };
         let slot = peer.torrent;
         let Some(torrent) = self.torrents.get_mut(slot) else { return };
         if let Some(payload) = payload {
             torrent.swarm.on_sent(self.now, peer.key, payload, bytes);
+            if std::mem::take(&mut peer.sends_fetched) {
+                // The swarm knows nothing of these blocks, nor that there is room for others now.
+                torrent.swarm.wake(peer.key);
+            }
             self.mark_ready(slot);
         }
     }
@@ -63,6 +133,8 @@ impl Shard {
             {
                 // Everything it asked for is being read first.
                 torrent.swarm.on_sent(self.now, peer.key, payload, 0);
+                let slot = peer.torrent;
+                self.mark_ready(slot);
             }
             return;
         }
@@ -81,12 +153,17 @@ impl Shard {
         }
         let transmit = &mut self.transmit;
         transmit.clear();
-        let room =
-            limits::BLOCKS_PER_SEND.saturating_sub(peer.fetching as usize + peer.fetched.len());
+        let is_cold = peer.is_cold(self.now);
+        let most = if is_cold { self.slice.cold_batch(self.now) } else { limits::BLOCKS_PER_SEND };
+        let fetched = peer.fetched.len().min(most);
+        peer.sends_fetched = fetched > 0;
+        let held = peer.fetching as usize + peer.fetched.len();
+        let room = limits::BLOCKS_PER_SEND.saturating_sub(held).min(most - fetched);
         torrent.swarm.poll_transmit(self.now, peer.key, room, transmit);
+        self.slice.count(self.now, fetched + transmit.blocks.len(), is_cold);
         batch.push_bytes(&transmit.control);
         let mut payload = 0;
-        for Fetched { block, data } in peer.fetched.drain(..) {
+        for Fetched { block, data } in peer.fetched.drain(..fetched) {
             match data {
                 Some((data, range)) => {
                     payload += u64::from(block.length());
@@ -104,6 +181,7 @@ impl Shard {
                 Ok(Pushed::Cold) => {
                     batch.rewind(mark);
                     peer.fetching += 1;
+                    peer.cold_until = self.now + limits::COLD_FOR;
                     self.store.fetch(&mut self.ring, torrent.store, block, id.to_bits());
                 }
                 // Only a torrent that is not in the store any more, whose connections end with it.
@@ -155,4 +233,45 @@ fn rejection(block: BlockRange) -> Vec<u8> {
 
 fn header(block: BlockRange) -> [u8; 13] {
     wire::block_header(block.piece().get(), block.begin(), block.length())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Duration = Duration::from_secs(9);
+
+    fn line_of(cold_peers: u64) -> Slice {
+        Slice { line: (0..cold_peers).map(ConnId::from_bits).collect(), ..Slice::default() }
+    }
+
+    /// Cold blocks of one turn in which warm peers get so many.
+    fn turn(slice: &mut Slice, warm: usize) -> usize {
+        slice.begin();
+        slice.count(NOW, warm, false);
+        while slice.next(NOW).is_some() {
+            let batch = slice.cold_batch(NOW);
+            slice.count(NOW, batch, true);
+        }
+        slice.cold
+    }
+
+    #[test]
+    fn cold_peers_get_a_small_share_beside_warm_ones_and_everything_alone() {
+        let mut slice = line_of(100);
+        assert_eq!(turn(&mut slice, 0), limits::BLOCKS_PER_SEND);
+        assert_eq!(turn(&mut slice, 16), 1);
+        assert_eq!(turn(&mut slice, 640), 640 / limits::WARM_PER_COLD);
+        assert_eq!(turn(&mut slice, 0), 1, "warm peers come again at any moment");
+        assert!(slice.is_short());
+        assert_eq!(slice.cold_batch(NOW + limits::WARM_FOR), limits::BLOCKS_PER_SEND);
+    }
+
+    #[test]
+    fn every_cold_peer_gets_its_turn() {
+        let mut slice = line_of(3);
+        let turns = std::iter::repeat_with(|| turn(&mut slice, 16)).take(4);
+        assert_eq!(turns.collect::<Vec<_>>(), [1, 1, 1, 0]);
+        assert!(!slice.is_short());
+    }
 }

@@ -13,7 +13,7 @@ use super::{
 use crate::{StorageError, StoreLimits, limits::WATCHED_PER_TICK, mapping::Mapped};
 use ring::{File, FileDone, FileOp, FileStat, OpenOptions, Ring};
 use slab::Slab;
-use std::{io, path::Path, path::PathBuf};
+use std::{io, os::fd::AsFd, path::Path, path::PathBuf};
 
 enum Stage {
     Opening,
@@ -292,6 +292,9 @@ impl Store {
     }
 
     fn become_ready(&mut self, ring: &mut Ring, slot: usize, file: File) {
+        // What is read ahead is asked for by name (`Work::ReadAhead`); the kernel's own guess would
+        // be made, and paid for, by the thread that submits the read.
+        let _ = rustix::fs::fadvise(file.as_fd(), 0, None, rustix::fs::Advice::Random);
         self.files.slab[slot].stage = Stage::Ready(file);
         for task in std::mem::take(&mut self.files.slab[slot].waiting) {
             self.route(ring, task);
