@@ -7,6 +7,8 @@ mod shard;
 pub mod status;
 mod supervisor;
 
-pub use session::{AddError, Added, Change, EditError, NewTorrent, Options, Session, StartError};
+pub use session::{
+    AddError, Added, Change, EditError, NewTorrent, Options, PlaceError, Session, StartError,
+};
 pub use status::{Catalog, Detail, Priority, Torrent, TorrentId};
 pub use supervisor::usable_cpus;

@@ -80,5 +80,11 @@ pub(crate) const SAVE_INTERVAL: Duration = Duration::from_secs(30);
 /// Addresses that are kept for a torrent that does not run yet.
 pub(crate) const WAITING_PEERS: usize = 200;
 
+/// Moves of torrents' files under way at a time, each between other devices.
+pub(crate) const MOVES: usize = 8;
+
+/// Threads that look which devices a move is between: a mount that hangs holds one up.
+pub(crate) const MOVES_LOOKING: usize = 4;
+
 /// A piece in flight that has got nothing for this long gives way when memory for pieces is short.
 pub(crate) const IDLE_PIECE: Duration = Duration::from_secs(60);

@@ -92,6 +92,13 @@ settings! {
     driver: String = "auto".into(), Kind::Text, "", restart;
     /// Whether sends avoid the copy into the kernel where the driver can.
     zero_copy: bool = true, Kind::Switch, "", restart;
+    /// Folder that torrents are in until they are complete, if `incomplete_dir_enabled`.
+    incomplete_dir: PathBuf = default_download_dir(), Kind::Path, "", live;
+    /// Whether new torrents are put into `incomplete_dir` and move to their download folder when
+    /// they are complete. A torrent of which files are in its download folder stays there.
+    incomplete_dir_enabled: bool = false, Kind::Switch, "", live;
+    /// Whether files of new torrents end in `.part` until everything wanted of the torrent is there.
+    rename_partial_files: bool = false, Kind::Switch, "", live;
     /// Whether added torrents start at once.
     start_added_torrents: bool = true, Kind::Switch, "", live;
     /// Connections to peers of all torrents together.

@@ -21,6 +21,8 @@ pub enum Activity {
     QueuedToVerify,
     /// Its files are being checked.
     Verifying,
+    /// Its files are being taken to another place, or wait for that.
+    Moving,
     /// Fetching what is wanted.
     Downloading,
     /// Everything wanted is there.
@@ -124,6 +126,10 @@ pub struct Torrent {
     pub meta: Arc<Meta>,
     /// The folder that its name lies in.
     pub download_dir: PathBuf,
+    /// The folder that its files are in until it is complete, if that is another one.
+    pub incomplete_dir: Option<PathBuf>,
+    /// The move under way, if there is one.
+    pub relocation: Option<Relocation>,
     /// Whether it is meant to run.
     pub running: bool,
     /// What it is doing.
@@ -164,7 +170,23 @@ pub struct Torrent {
     pub changed_at: u64,
 }
 
+/// A move of a torrent's files.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Relocation {
+    /// The folder that they are taken to.
+    pub to: PathBuf,
+    /// Bytes that are there.
+    pub bytes_done: u64,
+    /// Bytes in all; 0 while nobody has looked.
+    pub bytes_total: u64,
+}
+
 impl Torrent {
+    /// The folder that its files are in now.
+    pub fn data_dir(&self) -> &std::path::Path {
+        self.incomplete_dir.as_deref().unwrap_or(&self.download_dir)
+    }
+
     /// Bytes wanted, plus those already there of files that are not wanted.
     pub fn size_when_done(&self) -> u64 {
         self.have_bytes + self.left

@@ -135,6 +135,19 @@ impl Layout {
         Some(Layout { name: name.into(), geometry, files: files.into() })
     }
 
+    /// The same files under other paths, one for each in their order.
+    pub(crate) fn replace_paths(
+        &self,
+        name: &str,
+        paths: impl Iterator<Item = TorrentPath>,
+    ) -> Layout {
+        let mut files = self.files.clone();
+        for (file, path) in files.iter_mut().zip(paths) {
+            file.path = path;
+        }
+        Layout { name: name.into(), geometry: self.geometry, files }
+    }
+
     /// The torrent's name, one safe path component: the only file's name, or the folder's.
     pub fn name(&self) -> &str {
         &self.name

@@ -17,6 +17,7 @@ mod magnet;
 pub mod merkle;
 mod metainfo;
 mod path;
+mod rename;
 mod write;
 
 pub use bitfield::{Bitfield, BitfieldError};
@@ -26,3 +27,4 @@ pub use layout::{Attributes, File, FileIndex, Layout, Span, Spans};
 pub use magnet::{Magnet, MagnetError};
 pub use metainfo::{Description, Metainfo, MetainfoError, PieceHashes};
 pub use path::TorrentPath;
+pub use rename::{RenameError, Renames};

@@ -7,6 +7,7 @@
 //!   holds.
 //! - [`Checker`] reads whole torrents and says which pieces are good, with all cores.
 //! - [`create_torrent`] makes a .torrent of a file or folder, with all cores too.
+//! - [`Relocation`] takes a torrent's files to another folder or to other names, safe from crashes.
 //! - [`free_space`] and [`remove_data`] are for the control thread, and block.
 
 mod check;
@@ -15,6 +16,7 @@ mod error;
 mod limits;
 mod mapping;
 mod paths;
+mod relocate;
 mod remove;
 mod resume;
 mod space;
@@ -25,6 +27,7 @@ pub use create::{CreateProgress, CreateRequest, CreateTorrentError, create_torre
 pub use error::StorageError;
 pub use limits::StoreLimits;
 pub use paths::part_file;
+pub use relocate::{Place, RelocateError, Relocation, RelocationProgress, device_of};
 pub use remove::remove_data;
 pub use resume::{FileStamp, ResumeData, ResumeError, StampReport, check_stamps};
 pub use space::{FreeSpace, free_space};

@@ -340,6 +340,10 @@ impl TorrentView for View<'_> {
             Activity::Stopped => 0,
             Activity::QueuedToVerify => 1,
             Activity::Verifying => 2,
+            // There is no number for a move: it waits to go on.
+            Activity::Moving if !self.torrent.running => 0,
+            Activity::Moving if self.torrent.left > 0 => 3,
+            Activity::Moving => 5,
             Activity::Downloading => 4,
             Activity::Seeding => 6,
         }

@@ -6,6 +6,7 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 use metainfo::InfoHash;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 use std::{
+    collections::BTreeMap,
     ffi::OsString,
     os::unix::ffi::{OsStrExt, OsStringExt},
     path::{Path, PathBuf},
@@ -53,6 +54,37 @@ pub(crate) struct StoredOptions {
     pub(crate) trackers: Option<Vec<Vec<String>>>,
     pub(crate) sequential: bool,
     pub(crate) peer_limit: Option<u32>,
+    /// Where the files are, below the download folder and otherwise.
+    pub(crate) place: StoredPlace,
+    /// A move that has not ended.
+    pub(crate) moving: Option<StoredMove>,
+}
+
+/// Where the files of a torrent are, as far as that is not said by its download folder and its
+/// .torrent.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
+pub(crate) struct StoredPlace {
+    /// The folder that they are in for now; the download folder if `None`.
+    pub(crate) folder: Option<String>,
+    /// The torrent's name, if it has another one.
+    pub(crate) name: Option<String>,
+    /// Files with another path below the torrent's folder.
+    pub(crate) renamed: BTreeMap<u32, String>,
+    /// Files with `.part` after their name: runs of numbers, each from the first to behind the last.
+    pub(crate) partial: Vec<(u32, u32)>,
+}
+
+/// A move that is under way, or was when the program ended.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(crate) struct StoredMove {
+    /// The download folder at the other end.
+    pub(crate) download_dir: String,
+    /// The rest of the other end.
+    pub(crate) place: StoredPlace,
+    /// Whether the files have arrived: then the other end is the old place, which is to be cleared,
+    /// else it is the new one, which they are on their way to.
+    pub(crate) arrived: bool,
 }
 
 const SCHEMA_VERSION: i64 = 1;
@@ -93,6 +125,8 @@ pub(crate) enum Write {
     Remove(InfoHash),
     Running(InfoHash, bool),
     Options(InfoHash, StoredOptions),
+    /// The download folder, and with the options the rest of where the files are.
+    Place(InfoHash, PathBuf, StoredOptions),
     Totals(InfoHash, Totals),
     /// `None` forgets it: the torrent must be checked.
     Resume(InfoHash, Option<Vec<u8>>),
@@ -240,6 +274,12 @@ impl Write {
             Write::Options(hash, options) => to
                 .prepare_cached("UPDATE torrents SET options = ?2 WHERE info_hash = ?1")?
                 .execute(params![hash.0, options_text(options)])
+                .map(drop),
+            Write::Place(hash, folder, options) => to
+                .prepare_cached(
+                    "UPDATE torrents SET download_dir = ?2, options = ?3 WHERE info_hash = ?1",
+                )?
+                .execute(params![hash.0, path_bytes(folder), options_text(options)])
                 .map(drop),
             Write::Totals(hash, totals) => {
                 // A torrent that was removed meanwhile has no totals any more.

@@ -8,6 +8,7 @@ mod control;
 mod database;
 mod line;
 mod looker;
+mod movers;
 
 use crate::{
     limits,
@@ -17,11 +18,12 @@ use crate::{
     supervisor::{Shards, ShardsError, shard_settings},
 };
 use control::{Control, Note};
-use database::{Database, DatabaseError, StoredOptions, StoredTorrent, Write};
+use database::{Database, DatabaseError, StoredOptions, StoredPlace, StoredTorrent, Write};
 use discovery::{Announcer, AnnouncerHandle, TorrentKey};
 use line::Line;
 use looker::Lookers;
 use metainfo::{Bitfield, InfoHash, Metainfo, MetainfoError};
+use movers::Movers;
 use ring::DriverKind;
 use std::{
     io,
@@ -135,6 +137,22 @@ pub enum EditError {
     NoSuchFile(u32),
 }
 
+/// Why a torrent's files stay where they are, or as they are called.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum PlaceError {
+    #[error("no such torrent")]
+    NoSuchTorrent,
+    #[error("the folder {} is not an absolute path", .0.display())]
+    Relative(PathBuf),
+    #[error(transparent)]
+    Rename(#[from] metainfo::RenameError),
+    #[error("its files are being moved; rename when that has ended")]
+    Busy,
+    #[error("{0}")]
+    Files(String),
+}
+
 /// The running session. Clones are the same one.
 #[derive(Clone)]
 pub struct Session(Arc<Inner>);
@@ -150,6 +168,7 @@ pub(crate) struct Inner {
     database: Mutex<Option<Database>>,
     checker: Checker,
     lookers: Lookers,
+    movers: Movers,
     notes: mpsc::UnboundedSender<Note>,
     shutdown: Notify,
     all_ended: Notify,
@@ -219,6 +238,7 @@ impl Session {
             database: Mutex::new(Some(database)),
             checker,
             lookers,
+            movers: Movers::new(),
             notes: notes_in,
             shutdown: Notify::new(),
             all_ended: Notify::new(),
@@ -233,8 +253,12 @@ impl Session {
     /// Tells trackers `stopped`, makes everything durable and ends the shards; under three seconds.
     pub async fn stop(&self) {
         let inner = &self.0;
-        if std::mem::replace(&mut inner.lock().stopping, true) {
-            return;
+        {
+            let mut control = inner.lock();
+            if std::mem::replace(&mut control.stopping, true) {
+                return;
+            }
+            control.break_off_moves();
         }
         let ended = inner.all_ended.notified();
         for shard in 0..inner.shards.len() {
@@ -293,6 +317,10 @@ impl Session {
             true => trusted_files(info_hash, &meta, folder.clone()).await,
             false => None,
         };
+        let place = match resume {
+            Some(_) => StoredPlace::default(),
+            None => self.place_for(&meta, folder.clone()).await,
+        };
         self.removal_of(info_hash).await?;
         let (added, saved) = {
             let mut control = inner.lock();
@@ -301,7 +329,7 @@ impl Session {
                 return Ok(Added { id: found.id, info_hash, name, duplicate: true });
             }
             let (added, stored) =
-                control.insert_new(info_hash, meta, trackers, folder, resume, new)?;
+                control.insert_new(info_hash, meta, trackers, folder, place, resume, new)?;
             self.save_copy(&stored);
             // In line before anybody can remove the torrent, whose removal is to be the last word.
             (added, inner.write_durably(Write::Torrent(Box::new(stored))))
@@ -316,6 +344,21 @@ impl Session {
         }
         inner.begin(added.id);
         Ok(added)
+    }
+
+    /// Where a new torrent's files go until it is complete.
+    async fn place_for(&self, meta: &Meta, folder: PathBuf) -> StoredPlace {
+        let Settings { incomplete_dir, incomplete_dir_enabled, rename_partial_files, .. } =
+            self.settings();
+        if !incomplete_dir_enabled && !rename_partial_files {
+            return StoredPlace::default();
+        }
+        let layout = Arc::clone(&meta.layout);
+        let look = move || {
+            let incomplete = incomplete_dir_enabled.then_some(incomplete_dir.as_path());
+            StoredPlace::find(&layout, &folder, incomplete, rename_partial_files)
+        };
+        tokio::task::spawn_blocking(look).await.unwrap_or_default()
     }
 
     /// Waits while a torrent that is there is being removed.
@@ -390,6 +433,33 @@ impl Session {
     /// Edits a torrent.
     pub fn edit(&self, id: TorrentId, change: Change) -> Result<(), EditError> {
         self.0.edit(id, change)
+    }
+
+    /// Makes `location` the torrent's download folder, and with `bring` takes its files there;
+    /// otherwise they are looked for there. In the background: [`Torrent::relocation`] tells how far
+    /// it is. A move that fails leaves everything where it was and stops the torrent with the error.
+    ///
+    /// [`Torrent::relocation`]: crate::Torrent::relocation
+    pub fn set_location(
+        &self,
+        id: TorrentId,
+        location: &Path,
+        bring: bool,
+    ) -> Result<(), PlaceError> {
+        self.0.set_location(id, location, bring)
+    }
+
+    /// Gives the file or folder at `path`, which begins with the torrent's name, another last
+    /// component; answers when it has it, on the disk and in the database.
+    pub async fn rename_path(
+        &self,
+        id: TorrentId,
+        path: &str,
+        name: &str,
+    ) -> Result<(), PlaceError> {
+        let answer = self.0.rename_path(id, path, name)?;
+        let result = answer.await.unwrap_or_else(|_| Err("the session is stopping".into()));
+        result.map_err(PlaceError::Files)
     }
 
     /// The trackers of a torrent and what they said.

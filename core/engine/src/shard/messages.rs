@@ -100,6 +100,8 @@ pub(crate) enum Report {
     Updates(Vec<Update>),
     /// Everything wanted is on the disk.
     Completed(TorrentId),
+    /// After completion, every file has its exact length.
+    Settled(TorrentId),
     /// These pieces survive a loss of power.
     Durable {
         id: TorrentId,

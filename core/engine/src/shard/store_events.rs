@@ -62,6 +62,7 @@ impl Shard {
             StoreEvent::FileTrouble { key, error } => self.trouble(key, &error),
             StoreEvent::FilesFinished { key } => {
                 if let Some(slot) = self.torrent_of(key) {
+                    self.report(Report::Settled(self.torrents[slot].id));
                     self.begin_sync(slot);
                 }
             }

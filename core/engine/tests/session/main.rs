@@ -3,6 +3,7 @@
 
 mod orders;
 mod peers;
+mod places;
 mod support;
 mod transfer;
 mod trouble;

@@ -68,6 +68,10 @@ impl Inner {
         if control.stopping {
             return;
         }
+        if let Some(target) = entry.target.take() {
+            self.relocate(control, id, target);
+            return;
+        }
         match std::mem::replace(&mut entry.after, After::AsMeant) {
             After::Remove { .. } => {}
             After::Verify => {
@@ -86,8 +90,8 @@ impl Inner {
                 self.lookers.look(Look {
                     id,
                     info_hash: torrent.info_hash,
-                    layout: Arc::clone(&torrent.meta.layout),
-                    root: torrent.download_dir.as_path().into(),
+                    layout: Arc::clone(&entry.disk),
+                    root: torrent.data_dir().into(),
                     resume: entry.resume.clone(),
                     left: torrent.left,
                     have_bytes: torrent.have_bytes,
@@ -111,8 +115,8 @@ impl Inner {
         let notes = self.notes.clone();
         let handle = self.checker.submit(CheckRequest {
             info_hash: torrent.info_hash,
-            layout: Arc::clone(&torrent.meta.layout),
-            root: torrent.download_dir.as_path().into(),
+            layout: Arc::clone(&entry.disk),
+            root: torrent.data_dir().into(),
             hashes: Arc::clone(&torrent.meta.hashes),
             pieces,
             report: Box::new(move |event| {
@@ -128,7 +132,10 @@ impl Inner {
         let mut guard = self.lock();
         let control = &mut *guard;
         let Some(entry) = control.entries.get_mut(&id) else { return };
-        if entry.after != After::AsMeant || !control.catalog.get(id).is_some_and(|t| t.running) {
+        if entry.after != After::AsMeant
+            || entry.target.is_some()
+            || !control.catalog.get(id).is_some_and(|t| t.running)
+        {
             entry.phase = Phase::Idle;
             drop(guard);
             self.begin(id);
@@ -148,6 +155,18 @@ impl Inner {
                 }
             }
             Found::Files { trusted, doubtful, stamps } if doubtful.is_none() => {
+                if let Some(torrent) = control.catalog.change(id) {
+                    torrent.have = Arc::new(trusted.clone());
+                    measure(torrent);
+                }
+                if self.settle(control, id) {
+                    if let Some(entry) = control.entries.get_mut(&id) {
+                        entry.phase = Phase::Idle;
+                    }
+                    drop(guard);
+                    self.begin(id);
+                    return;
+                }
                 self.run(control, id, trusted, stamps);
             }
             Found::Files { trusted, doubtful, .. } => self.check(control, id, doubtful, trusted),
@@ -223,9 +242,9 @@ impl Inner {
             run: entry.run,
             info_hash: torrent.info_hash,
             peer_id: entry.peer_id,
-            layout: Arc::clone(&torrent.meta.layout),
+            layout: Arc::clone(&entry.disk),
             hashes: Arc::clone(&torrent.meta.hashes),
-            root: torrent.download_dir.as_path().into(),
+            root: torrent.data_dir().into(),
             have,
             stamps,
             priorities: torrent.file_priorities.clone(),
@@ -325,7 +344,7 @@ impl Inner {
                     handle.cancel();
                 }
             }
-            Phase::Looking | Phase::Leaving | Phase::Removing => {}
+            Phase::Looking | Phase::Leaving | Phase::Moving(_) | Phase::Removing => {}
         }
     }
 
@@ -341,6 +360,7 @@ impl Inner {
             }
             Phase::Running => self.leave(control, id),
             Phase::Checking { handle, .. } => handle.cancel(),
+            Phase::Moving(progress) => progress.turn_back(),
             Phase::Looking | Phase::Leaving | Phase::Removing => {}
         }
     }
@@ -358,8 +378,8 @@ impl Inner {
             return;
         };
         entry.phase = Phase::Removing;
-        let (info_hash, root) = (torrent.info_hash, torrent.download_dir.clone());
-        let layout = Arc::clone(&torrent.meta.layout);
+        let (info_hash, root) = (torrent.info_hash, torrent.data_dir().to_path_buf());
+        let layout = Arc::clone(&entry.disk);
         self.write(Write::Remove(info_hash));
         let inner = Arc::clone(self);
         self.runtime.spawn_blocking(move || {

@@ -2,13 +2,15 @@
 
 mod edit;
 mod lifecycle;
+mod places;
 mod reports;
 mod wanted;
 
 pub(super) use reports::run;
 
 use super::{
-    AddError, Added, Inner, NewTorrent, StoredOptions, StoredTorrent, looker::Found, unix_now,
+    AddError, Added, Inner, NewTorrent, StoredOptions, StoredTorrent, database::StoredPlace,
+    looker::Found, unix_now,
 };
 use crate::{
     settings::Settings,
@@ -18,14 +20,14 @@ use crate::{
     },
 };
 use discovery::Progress;
-use metainfo::{Bitfield, InfoHash};
+use metainfo::{Bitfield, InfoHash, Layout};
 use std::{
     collections::{BTreeMap, HashSet},
     net::SocketAddr,
     path::PathBuf,
     sync::Arc,
 };
-use storage::{CheckHandle, CheckOutcome, ResumeData};
+use storage::{CheckHandle, CheckOutcome, RelocateError, RelocationProgress, ResumeData};
 use wanted::{measure, merge_priorities, priority_number, priority_of, running_activity};
 use wire::PeerId;
 
@@ -34,6 +36,8 @@ use wire::PeerId;
 pub(super) enum Note {
     Looked(TorrentId, Found),
     Checked(TorrentId, CheckOutcome),
+    /// A move has ended: who waits for it, and how.
+    Moved(TorrentId, places::Waiting, Result<(), RelocateError>),
 }
 
 /// Everything that the session's lock guards.
@@ -64,6 +68,10 @@ struct Entry {
     peer_id: PeerId,
     progress: Arc<Progress>,
     options: StoredOptions,
+    /// The layout with the names that the files have on the disk now.
+    disk: Arc<Layout>,
+    /// Where the torrent goes next.
+    target: Option<places::Target>,
     resume: Option<Arc<ResumeData>>,
     /// When a torrent in trouble is tried again, seconds since 1970.
     retry_at: Option<u64>,
@@ -83,6 +91,8 @@ enum Phase {
     },
     Running,
     Leaving,
+    /// Its files are on their way to another place.
+    Moving(Arc<RelocationProgress>),
     /// Its data is being deleted; then it is gone.
     Removing,
 }
@@ -116,12 +126,14 @@ impl Control {
     }
 
     /// Takes in a torrent that is not there yet, idle.
+    #[allow(clippy::too_many_arguments, reason = "what add() has found out")]
     pub(super) fn insert_new(
         &mut self,
         info_hash: InfoHash,
         meta: Meta,
         trackers: Vec<Vec<String>>,
         download_dir: PathBuf,
+        place: StoredPlace,
         resume: Option<ResumeData>,
         new: NewTorrent,
     ) -> Result<(Added, StoredTorrent), AddError> {
@@ -137,6 +149,8 @@ impl Control {
             trackers: None,
             sequential: new.sequential.unwrap_or(self.settings.sequential_download),
             peer_limit: new.peer_limit,
+            place,
+            moving: None,
         };
         let stored = StoredTorrent {
             info_hash,
@@ -157,9 +171,10 @@ impl Control {
     fn insert(
         &mut self,
         stored: &StoredTorrent,
-        meta: Meta,
+        mut meta: Meta,
         own_trackers: Vec<Vec<String>>,
     ) -> TorrentId {
+        let (disk, target) = places::restore(stored, &mut meta);
         let id = TorrentId(self.next_id);
         self.next_id += 1;
         let geometry = meta.layout.geometry();
@@ -182,6 +197,8 @@ impl Control {
             info_hash: stored.info_hash,
             meta: Arc::new(meta),
             download_dir: stored.download_dir.clone(),
+            incomplete_dir: stored.options.place.folder.clone().map(PathBuf::from),
+            relocation: None,
             running: stored.running,
             activity: Activity::Stopped,
             trouble: None,
@@ -211,6 +228,8 @@ impl Control {
             peer_id: PeerId::generate(std::array::from_fn(|_| fastrand::u8(..))),
             progress: Arc::new(Progress::default()),
             options,
+            disk,
+            target,
             resume: resume.map(Arc::new),
             retry_at: None,
             peers: Vec::new(),
@@ -302,6 +321,7 @@ impl Control {
         let now = unix_now();
         let mut due = Vec::new();
         let mut checking = Vec::new();
+        let mut moving = Vec::new();
         // Both are in the order of the ids: no torrent needs to be looked for.
         for ((&id, entry), torrent) in
             self.entries.iter_mut().zip(self.catalog.torrents.values_mut())
@@ -313,11 +333,24 @@ impl Control {
                     _ => torrent.totals.seconds_downloading += 1,
                 },
                 Phase::Checking { handle, .. } => checking.push((id, handle.progress())),
+                Phase::Moving(progress) => moving.push((id, progress.bytes())),
                 Phase::Idle if entry.retry_at.is_some_and(|at| at <= now) => {
                     entry.retry_at = None;
                     due.push(id);
                 }
                 _ => {}
+            }
+        }
+        for (id, (done, total)) in moving {
+            let has_moved = |torrent: &Torrent| {
+                let known = torrent.relocation.as_ref();
+                known.is_some_and(|known| (known.bytes_done, known.bytes_total) != (done, total))
+            };
+            if self.catalog.get(id).is_some_and(has_moved)
+                && let Some(torrent) = self.catalog.change(id)
+                && let Some(relocation) = &mut torrent.relocation
+            {
+                (relocation.bytes_done, relocation.bytes_total) = (done, total);
             }
         }
         for (id, progress) in checking {

@@ -62,6 +62,12 @@ impl Inner {
                     }
                 }
             }
+            Report::Settled(id) => {
+                let mut control = self.lock();
+                if control.shard_of(id).is_some() && self.settle(&mut control, id) {
+                    self.leave(&mut control, id);
+                }
+            }
             Report::WantsPeers(id) => self.announcer.want_peers(key(id)),
             Report::Stopped { id, run, have } => self.on_stopped(id, run, have),
             Report::Ended { shard, end } => self.on_shard_ended(shard, end),
@@ -96,7 +102,8 @@ impl Inner {
             *load = load.saturating_sub(1);
         }
         entry.phase = Phase::Idle;
-        let waits = entry.retry_at.is_some() && entry.after == After::AsMeant;
+        let waits =
+            entry.retry_at.is_some() && entry.after == After::AsMeant && entry.target.is_none();
         if let Some(torrent) = control.catalog.change(id) {
             torrent.activity = Activity::Stopped;
             torrent.traffic = Traffic::default();
@@ -222,6 +229,7 @@ pub(in crate::session) async fn run(
             Some(note) = notes.recv() => match note {
                 Note::Looked(id, found) => inner.on_looked(id, found),
                 Note::Checked(id, outcome) => inner.on_checked(id, outcome),
+                Note::Moved(id, waiting, result) => inner.on_moved(id, waiting, result),
             },
             () = inner.ended.notified() => return,
             _ = tick.tick() => {
