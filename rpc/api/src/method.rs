@@ -38,6 +38,8 @@ pub const TABLE: &[Method] = &[
     changes("torrent_stop", "torrent-stop"),
     changes("torrent_verify", "torrent-verify"),
     changes("torrent_reannounce", "torrent-reannounce"),
+    changes("torrent_set_location", "torrent-set-location"),
+    changes("torrent_rename_path", "torrent-rename-path"),
     reads("session_get", "session-get"),
     administers("session_set", "session-set"),
     reads("session_stats", "session-stats"),

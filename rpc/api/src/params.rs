@@ -6,7 +6,8 @@ use serde_json::{Map, Value};
 
 mod torrent;
 pub use torrent::{
-    FileChanges, FilePriority, Format, Source, TorrentAdd, TorrentGet, TorrentRemove, TorrentSet,
+    FileChanges, FilePriority, Format, RenamePath, SetLocation, Source, TorrentAdd, TorrentGet,
+    TorrentRemove, TorrentSet,
 };
 
 /// The arguments of a call.

@@ -122,9 +122,9 @@ settings! {
     /// Whether that holds.
     idle_seeding_limit_enabled "idle-seeding-limit-enabled": bool = false, Fixed;
     /// Folder of incomplete torrents.
-    incomplete_dir "incomplete-dir": String = String::new(), Fixed;
+    incomplete_dir "incomplete-dir": String = String::new(), Set;
     /// Whether it is used.
-    incomplete_dir_enabled "incomplete-dir-enabled": bool = false, Fixed;
+    incomplete_dir_enabled "incomplete-dir-enabled": bool = false, Set;
     /// Whether local peers are looked for.
     lpd_enabled "lpd-enabled": bool = false, Fixed;
     /// Peers of all torrents.
@@ -146,7 +146,7 @@ settings! {
     /// Minutes until then.
     queue_stalled_minutes "queue-stalled-minutes": u32 = 30, Fixed;
     /// Whether incomplete files are named `.part`.
-    rename_partial_files "rename-partial-files": bool = false, Fixed;
+    rename_partial_files "rename-partial-files": bool = false, Set;
     /// Requests that a peer may queue.
     reqq "reqq": u32 = 0, Set;
     /// Number of the contract that clients go by.
@@ -248,6 +248,9 @@ impl SessionValues {
 pub struct SessionSet {
     pub default_trackers: Option<String>,
     pub download_dir: Option<String>,
+    pub incomplete_dir: Option<String>,
+    pub incomplete_dir_enabled: Option<bool>,
+    pub rename_partial_files: Option<bool>,
     pub peer_limit_global: Option<i64>,
     pub peer_limit_per_torrent: Option<i64>,
     pub peer_port: Option<i64>,
@@ -266,11 +269,23 @@ impl SessionSet {
                 "download directory path is not absolute",
             ));
         }
+        let incomplete_dir = params.text(name("incomplete_dir", "incomplete-dir"));
+        if incomplete_dir.is_some_and(|dir| !dir.starts_with('/')) {
+            return Err(RpcError::new(
+                Code::PathNotAbsolute,
+                "incomplete torrents directory path is not absolute",
+            ));
+        }
         let default_trackers = params.text(name("default_trackers", "default-trackers"));
         default_trackers.map(tracker_list::parse).transpose()?;
         Ok(SessionSet {
             default_trackers: default_trackers.map(str::to_owned),
             download_dir: download_dir.map(str::to_owned),
+            incomplete_dir: incomplete_dir.map(str::to_owned),
+            incomplete_dir_enabled: params
+                .switch(name("incomplete_dir_enabled", "incomplete-dir-enabled")),
+            rename_partial_files: params
+                .switch(name("rename_partial_files", "rename-partial-files")),
             peer_limit_global: params.integer(name("peer_limit_global", "peer-limit-global")),
             peer_limit_per_torrent: params
                 .integer(name("peer_limit_per_torrent", "peer-limit-per-torrent")),

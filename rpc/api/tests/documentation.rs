@@ -12,9 +12,7 @@ use ringseed_api::{
 use std::{fmt::Write, fs, path::PathBuf};
 
 /// The methods of Transmission 4.1 that are not served yet.
-const MISSING_METHODS: [&str; 10] = [
-    "torrent_set_location",
-    "torrent_rename_path",
+const MISSING_METHODS: [&str; 8] = [
     "queue_move_top",
     "queue_move_up",
     "queue_move_down",

@@ -52,18 +52,19 @@ fn merge(
     }
     let mut settings: Settings = toml_edit::de::from_document(document)
         .map_err(|error| anyhow::anyhow!(one_line(error.message())))?;
-    settings.download_dir = absolute(&settings.download_dir)?;
+    settings.download_dir = absolute("download_dir", &settings.download_dir)?;
+    settings.incomplete_dir = absolute("incomplete_dir", &settings.incomplete_dir)?;
     settings.check().map_err(anyhow::Error::msg)?;
     Ok(settings)
 }
 
 /// An absolute path, with `~/` for the home directory.
-fn absolute(path: &Path) -> anyhow::Result<PathBuf> {
+fn absolute(name: &str, path: &Path) -> anyhow::Result<PathBuf> {
     let path = match (path.strip_prefix("~"), std::env::home_dir()) {
         (Ok(below), Some(home)) => home.join(below),
         _ => path.to_path_buf(),
     };
-    std::path::absolute(&path).with_context(|| format!("download_dir {}", path.display()))
+    std::path::absolute(&path).with_context(|| format!("{name} {}", path.display()))
 }
 
 fn read(path: &Path) -> anyhow::Result<DocumentMut> {

@@ -12,8 +12,14 @@ use toml_edit::Value;
 pub struct SettingsFlags<const DAEMON: bool>(pub Vec<(&'static str, Value)>);
 
 /// Settings that `ringseed get` has its own words for, or no use.
-const DAEMON_ONLY: [&str; 4] =
-    ["download_dir", "rpc_bind", "start_added_torrents", "default_trackers"];
+const DAEMON_ONLY: [&str; 6] = [
+    "download_dir",
+    "incomplete_dir",
+    "incomplete_dir_enabled",
+    "rpc_bind",
+    "start_added_torrents",
+    "default_trackers",
+];
 
 impl<const DAEMON: bool> SettingsFlags<DAEMON> {
     fn rows() -> impl Iterator<Item = &'static Row> {

@@ -21,6 +21,7 @@ use std::{
 
 mod add;
 mod get;
+mod places;
 mod session;
 mod set;
 
@@ -58,6 +59,8 @@ pub(crate) fn module(control: Control) -> RpcModule<Control> {
     register(m, "torrent_stop", torrent_stop);
     register(m, "torrent_verify", torrent_verify);
     register(m, "torrent_reannounce", torrent_reannounce);
+    register(m, "torrent_set_location", places::torrent_set_location);
+    register(m, "torrent_rename_path", places::torrent_rename_path);
     register(m, "session_get", session::session_get);
     register(m, "session_set", session::session_set);
     register(m, "session_stats", session::session_stats);

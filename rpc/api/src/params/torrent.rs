@@ -174,6 +174,47 @@ impl TorrentRemove {
     }
 }
 
+/// The arguments of torrent_set_location.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SetLocation {
+    /// Which torrents.
+    pub ids: Selector,
+    /// An absolute path.
+    pub location: String,
+    /// Whether the files are to be moved there; otherwise they are there.
+    pub bring: bool,
+}
+
+impl SetLocation {
+    /// Reads them. Errors change nothing.
+    pub fn parse(params: &Params) -> Result<SetLocation, RpcError> {
+        let location = params.text(same("location")).filter(|text| !text.is_empty());
+        let location = location.ok_or_else(|| RpcError::invalid("no location"))?;
+        if !location.starts_with('/') {
+            return Err(RpcError::new(Code::PathNotAbsolute, "new location path is not absolute"));
+        }
+        let bring = params.switch(same("move")).unwrap_or(false);
+        Ok(SetLocation { ids: params.selector(), location: location.to_owned(), bring })
+    }
+}
+
+/// The arguments of torrent_rename_path besides the ids; empty where they are missing.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RenamePath {
+    /// A file or folder, with the torrent's name in front.
+    pub path: String,
+    /// Its new last component.
+    pub name: String,
+}
+
+impl RenamePath {
+    /// Reads them.
+    pub fn parse(params: &Params) -> RenamePath {
+        let text = |name| params.text(same(name)).unwrap_or_default().to_owned();
+        RenamePath { path: text("path"), name: text("name") }
+    }
+}
+
 /// The arguments of torrent_set that are served; absent ones leave things as they are.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct TorrentSet {

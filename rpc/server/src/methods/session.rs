@@ -27,6 +27,9 @@ pub(super) async fn session_get(control: Arc<Control>, params: Params) -> Outcom
         config_dir: text(&control.config_dir),
         download_dir: text(&settings.download_dir),
         download_dir_free_space: free.map_or(-1, |room| signed(room.free)),
+        incomplete_dir: text(&settings.incomplete_dir),
+        incomplete_dir_enabled: settings.incomplete_dir_enabled,
+        rename_partial_files: settings.rename_partial_files,
         peer_limit_global: settings.peer_limit_global,
         peer_limit_per_torrent: settings.peer_limit_per_torrent,
         peer_port: control
@@ -84,6 +87,13 @@ fn changed(mut settings: Settings, set: SessionSet) -> Result<Settings, RpcError
     if let Some(folder) = set.download_dir {
         settings.download_dir = folder.into();
     }
+    if let Some(folder) = set.incomplete_dir {
+        settings.incomplete_dir = folder.into();
+    }
+    settings.incomplete_dir_enabled =
+        set.incomplete_dir_enabled.unwrap_or(settings.incomplete_dir_enabled);
+    settings.rename_partial_files =
+        set.rename_partial_files.unwrap_or(settings.rename_partial_files);
     if let Some(trackers) = set.default_trackers {
         settings.default_trackers = trackers;
     }
