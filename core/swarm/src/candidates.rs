@@ -68,10 +68,18 @@ impl Candidates {
     }
 
     /// Takes an address in. A full book gives up an address that has failed for it, if it has one.
+    /// One that a person names is tried at once, whatever came of it before.
     pub(crate) fn add(&mut self, now: Duration, addr: SocketAddr, source: Source) {
         let useless = addr.port() == 0 || addr.ip().is_unspecified() || addr.ip().is_multicast();
-        if useless || self.is_banned(addr.ip()) || self.known.contains_key(&addr) {
+        if useless || self.is_banned(addr.ip()) {
             return;
+        }
+        if let Some(known) = self.known.get(&addr) {
+            if source == Source::Manual && known.state != State::Busy {
+                self.remove(addr);
+            } else {
+                return;
+            }
         }
         if self.known.len() >= MAX_CANDIDATES && !self.evict() {
             return;
@@ -108,14 +116,14 @@ impl Candidates {
 
     /// The next address to try, which is then being tried until [`Self::connected`],
     /// [`Self::failed`] or [`Self::left`] is called for it.
-    pub(crate) fn next(&mut self, now: Duration) -> Option<SocketAddr> {
+    pub(crate) fn next(&mut self, now: Duration) -> Option<(SocketAddr, Source)> {
         let &(retry_at, _, _, addr) = self.due.first()?;
         if retry_at > now {
             return None;
         }
         let candidate = self.remove(addr)?;
         self.insert(addr, Candidate { state: State::Busy, ..candidate });
-        Some(addr)
+        Some((addr, candidate.source))
     }
 
     /// When the next address may be tried.
@@ -135,6 +143,21 @@ impl Candidates {
         if let Some(candidate) = self.remove(addr) {
             let state = State::Idle { retry_at: now + pause };
             self.insert(addr, Candidate { failures: 0, state, ..candidate });
+        }
+    }
+
+    /// What is wanted has changed: those that were of no use may be tried again now, but not those
+    /// that could not be reached.
+    pub(crate) fn forgive(&mut self, now: Duration) {
+        let resting = self.known.iter().filter(|(_, candidate)| candidate.failures == 0);
+        let resting = resting.filter(
+            |(_, candidate)| matches!(candidate.state, State::Idle { retry_at } if retry_at > now),
+        );
+        let resting: Vec<_> = resting.map(|(&addr, _)| addr).collect();
+        for addr in resting {
+            if let Some(candidate) = self.remove(addr) {
+                self.insert(addr, Candidate { state: State::Idle { retry_at: now }, ..candidate });
+            }
         }
     }
 
@@ -189,6 +212,11 @@ mod tests {
         Candidates::new(fastrand::Rng::with_seed(1))
     }
 
+    /// The next address alone.
+    fn next(book: &mut Candidates, now: Duration) -> Option<SocketAddr> {
+        book.next(now).map(|(addr, _)| addr)
+    }
+
     fn addr(n: u16) -> SocketAddr {
         SocketAddr::from(([10, 0, (n >> 8) as u8, n as u8], 6881))
     }
@@ -198,10 +226,10 @@ mod tests {
         let mut book = book();
         book.add(NOW, addr(1), Source::Tracker);
         book.add(NOW, addr(1), Source::Pex);
-        assert_eq!(book.next(NOW), Some(addr(1)));
-        assert_eq!(book.next(NOW), None);
+        assert_eq!(next(&mut book, NOW), Some(addr(1)));
+        assert_eq!(next(&mut book, NOW), None);
         book.add(NOW, addr(1), Source::Tracker);
-        assert_eq!(book.next(NOW), None);
+        assert_eq!(next(&mut book, NOW), None);
     }
 
     #[test]
@@ -211,18 +239,18 @@ mod tests {
         let mut last = Duration::ZERO;
         book.add(now, addr(1), Source::Tracker);
         for _ in 0..MAX_CONNECT_FAILURES {
-            assert_eq!(book.next(now), Some(addr(1)));
+            assert_eq!(next(&mut book, now), Some(addr(1)));
             book.failed(now, addr(1));
             let wait = book.next_due().unwrap() - now;
             assert!(wait > last, "{wait:?} after {last:?}");
             assert!(wait <= RETRY_MAX * 5 / 4);
             (last, now) = (wait, now + wait);
         }
-        assert_eq!(book.next(now), Some(addr(1)));
+        assert_eq!(next(&mut book, now), Some(addr(1)));
         book.failed(now, addr(1));
         assert_eq!(book.len(), 0);
         book.add(now, addr(1), Source::Tracker);
-        assert_eq!(book.next(now), Some(addr(1)), "the tracker brings it back");
+        assert_eq!(next(&mut book, now), Some(addr(1)), "the tracker brings it back");
     }
 
     #[test]
@@ -231,10 +259,10 @@ mod tests {
         (0..MAX_CANDIDATES as u16).for_each(|n| book.add(NOW, addr(n), Source::Tracker));
         book.add(NOW, addr(5000), Source::Tracker);
         assert_eq!(book.len(), MAX_CANDIDATES);
-        let failing = book.next(NOW).unwrap();
+        let failing = next(&mut book, NOW).unwrap();
         book.failed(NOW, failing);
         book.add(NOW, addr(5000), Source::Manual);
-        assert_eq!(book.next(NOW), Some(addr(5000)));
+        assert_eq!(next(&mut book, NOW), Some(addr(5000)));
         assert_eq!(book.len(), MAX_CANDIDATES);
     }
 
@@ -247,17 +275,45 @@ mod tests {
         book.add(NOW, addr(1), Source::Tracker);
         book.add(NOW, SocketAddr::from(([10, 0, 0, 2], 0)), Source::Tracker);
         book.add(NOW, SocketAddr::from(([0, 0, 0, 0], 1)), Source::Tracker);
-        assert_eq!(book.next(NOW), None);
+        assert_eq!(next(&mut book, NOW), None);
     }
 
     #[test]
     fn somebody_who_left_is_tried_again_after_the_pause() {
         let mut book = book();
         book.add(NOW, addr(1), Source::Tracker);
-        book.next(NOW);
+        next(&mut book, NOW);
         book.connected(addr(1));
         book.left(NOW, addr(1), Duration::from_secs(60));
-        assert_eq!(book.next(NOW + Duration::from_secs(59)), None);
-        assert_eq!(book.next(NOW + Duration::from_secs(60)), Some(addr(1)));
+        assert_eq!(next(&mut book, NOW + Duration::from_secs(59)), None);
+        assert_eq!(next(&mut book, NOW + Duration::from_secs(60)), Some(addr(1)));
+    }
+
+    #[test]
+    fn whom_a_person_names_is_tried_at_once() {
+        let mut book = book();
+        book.add(NOW, addr(1), Source::Tracker);
+        next(&mut book, NOW);
+        book.failed(NOW, addr(1));
+        book.add(NOW, addr(1), Source::Tracker);
+        assert_eq!(next(&mut book, NOW), None);
+        book.add(NOW, addr(1), Source::Manual);
+        assert_eq!(book.next(NOW), Some((addr(1), Source::Manual)));
+        book.add(NOW, addr(1), Source::Manual);
+        assert_eq!(next(&mut book, NOW), None, "it is being tried");
+    }
+
+    #[test]
+    fn new_wishes_forgive_who_was_of_no_use_and_not_who_was_not_there() {
+        let mut book = book();
+        for n in [1, 2] {
+            book.add(NOW, addr(n), Source::Tracker);
+            next(&mut book, NOW);
+        }
+        book.left(NOW, addr(1), Duration::from_secs(3600));
+        book.failed(NOW, addr(2));
+        book.forgive(NOW);
+        assert_eq!(next(&mut book, NOW), Some(addr(1)));
+        assert_eq!(next(&mut book, NOW), None);
     }
 }

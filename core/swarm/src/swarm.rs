@@ -328,9 +328,10 @@ impl Swarm {
 /// Wishes.
 impl Swarm {
     /// Sets how much each piece is wanted; pieces beyond the slice count as normal.
-    pub fn set_priorities(&mut self, _now: Duration, per_piece: &[Priority]) {
+    pub fn set_priorities(&mut self, now: Duration, per_piece: &[Priority]) {
         self.picker.set_priorities(per_piece);
         self.recount_wanted();
+        self.candidates.forgive(now);
     }
 
     /// Changes the settings from now on.
@@ -379,9 +380,9 @@ impl Swarm {
         addrs.into_iter().for_each(|addr| self.candidates.add(now, addr, source));
     }
 
-    /// An address to connect to now, if a connection is wanted. It counts as being tried until
+    /// An address to connect to now and where it came from, if a connection is wanted. It counts as being tried until
     /// [`Self::add_peer`] or [`Self::connect_failed`] is called for it.
-    pub fn connect_candidate(&mut self, now: Duration) -> Option<SocketAddr> {
+    pub fn connect_candidate(&mut self, now: Duration) -> Option<(SocketAddr, Source)> {
         let is_full = self.peers.len() >= self.settings.max_peers as usize;
         if is_full || !self.wants_peers() {
             return None;

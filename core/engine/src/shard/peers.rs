@@ -26,14 +26,14 @@ impl Shard {
     }
 
     /// Connects to a peer of the torrent.
-    pub(super) fn connect(&mut self, torrent: usize, addr: SocketAddr) {
+    pub(super) fn connect(&mut self, torrent: usize, addr: SocketAddr, source: Source) {
         let from = match addr {
             SocketAddr::V4(_) => self.settings.source_v4,
             SocketAddr::V6(_) => self.settings.source_v6,
         };
         match self.ring.connect(addr, from) {
             Ok(id) => {
-                let stage = Stage::Connecting { torrent, source: Source::Tracker };
+                let stage = Stage::Connecting { torrent, source };
                 self.insert(Conn::new(id, addr, self.now, stage));
                 if let Some(found) = self.torrents.get_mut(torrent) {
                     found.approaching.push(id);

@@ -108,7 +108,7 @@ impl Shard {
             if !room {
                 return;
             }
-            let Some(addr) = torrent.swarm.connect_candidate(self.now) else {
+            let Some((addr, source)) = torrent.swarm.connect_candidate(self.now) else {
                 if torrent.swarm.wanted_left() > 0 && torrent.next_want <= self.now {
                     torrent.next_want = self.now + Duration::from_secs(30);
                     let id = torrent.id;
@@ -116,7 +116,7 @@ impl Shard {
                 }
                 return;
             };
-            self.connect(slot, addr);
+            self.connect(slot, addr, source);
         }
     }
 

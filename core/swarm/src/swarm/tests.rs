@@ -405,7 +405,7 @@ fn a_seed_looks_for_leechers_and_leaves_seeds_alone_for_a_while() {
     let mut swarm = swarm(Settings::default(), true);
     let addr = peer(1).addr;
     swarm.add_candidates(NOW, [addr], Source::Tracker);
-    assert_eq!(swarm.connect_candidate(NOW), Some(addr));
+    assert_eq!(swarm.connect_candidate(NOW).map(|(addr, _)| addr), Some(addr));
     let key = swarm.add_peer(NOW, peer(1)).unwrap();
     swarm.on_message(NOW, key, Message::HaveAll).unwrap();
     let redundant = Action::Disconnect { peer: key, reason: Reason::Redundant };
