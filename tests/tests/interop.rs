@@ -19,6 +19,7 @@ for_each_driver! {
     transmission_3_downloads_and_seeds;
     qbittorrent_downloads_and_seeds;
     aria2_downloads_and_seeds;
+    two_daemons_of_two_shards_exchange_torrents;
 }
 
 fn libtorrent_downloads_and_seeds(scene: &Scene) -> Result<()> {
@@ -93,4 +94,34 @@ fn both_ways(scene: &Scene, client: &mut dyn Client) -> Result<()> {
     // Both have announced it over HTTP and UDP.
     tracker.wait_for_seeds(&ours, 2)?;
     tracker.wait_for_seeds(&theirs, 2)
+}
+
+/// Three torrents each way: each daemon has three on each of its shards, and most connections reach a
+/// shard that must hand them to the other one.
+fn two_daemons_of_two_shards_exchange_torrents(scene: &Scene) -> Result<()> {
+    const EACH_WAY: usize = 3;
+    let torrents = (0..2 * EACH_WAY).map(|number| {
+        Torrent::make(&shape(&format!("number {number}")), &scene.new_folder("source")?)
+    });
+    let torrents = torrents.collect::<Result<Vec<_>>>()?;
+    let known: Vec<&Torrent> = torrents.iter().collect();
+    let tracker = Opentracker::start(&scene.new_folder("tracker")?, &known)?;
+    let start = || Ringseed::start_with(Options { cores: 2, ..Options::new(scene)? });
+    let mut daemons = [start()?, start()?];
+    // Daemon 0 has the even ones, daemon 1 the odd ones.
+    for (number, torrent) in torrents.iter().enumerate() {
+        let seed = &mut daemons[number % 2];
+        seed.add(&torrent.with_trackers(&[&tracker.http()])?, torrent.source())?;
+        wait_complete(seed, torrent, ENOUGH)?;
+        tracker.wait_for_seeds(torrent, 1)?;
+    }
+    for (number, torrent) in torrents.iter().enumerate() {
+        daemons[1 - number % 2].download(&torrent.with_trackers(&[&tracker.udp()])?)?;
+    }
+    for (number, torrent) in torrents.iter().enumerate() {
+        let leech = &mut daemons[1 - number % 2];
+        wait_complete(leech, torrent, ENOUGH)?;
+        torrent.compare(leech.downloads())?;
+    }
+    Ok(())
 }
