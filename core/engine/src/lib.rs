@@ -1,5 +1,7 @@
 //! The whole: shards, the supervisor, the session and its settings, and what it shows of itself.
 
+mod catalog;
+mod event;
 mod limits;
 mod session;
 pub mod settings;
@@ -7,6 +9,7 @@ mod shard;
 pub mod status;
 mod supervisor;
 
+pub use event::{Event, Notice, Subject};
 pub use session::{
     AddError, Added, Change, EditError, NewTorrent, Options, PlaceError, Session, StartError,
 };

@@ -71,6 +71,19 @@ pub(crate) const REMOVAL_PATIENCE: Duration = Duration::from_secs(30);
 /// Removed torrents are named for this long, as Transmission's clients expect.
 pub(crate) const REMOVED_FOR: u64 = 70;
 
+/// Removed torrents that are named at most: more than a person removes in a go, and little memory.
+pub(crate) const REMOVED: usize = 65_536;
+
+/// Events kept for a reader that is behind; it is told how many it has missed.
+pub(crate) const EVENTS: usize = 4096;
+
+/// How often the room for downloads is looked at.
+pub(crate) const ROOM_INTERVAL: Duration = Duration::from_secs(30);
+
+/// Room in the download folder, in bytes, below which it is told to be short: some minutes of a fast
+/// link.
+pub(crate) const SHORT_OF_ROOM: u64 = 2 << 30;
+
 /// A torrent that a local error stopped is tried again after this long.
 pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(30);
 

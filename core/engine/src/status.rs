@@ -2,8 +2,9 @@
 //! never touches a shard.
 
 use metainfo::{Bitfield, Description, InfoHash, InfoHashV2, Layout, Metainfo, PieceHashes};
-use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
+pub use crate::catalog::Catalog;
 pub use discovery::TrackerStatus;
 pub use swarm::{Priority, Source};
 
@@ -235,56 +236,6 @@ pub struct SessionCounters {
     pub sessions: u64,
     /// Seconds it has run.
     pub seconds_active: u64,
-}
-
-/// All torrents at one moment; see [`crate::Session::read`].
-#[derive(Debug, Default)]
-pub struct Catalog {
-    pub(crate) torrents: BTreeMap<TorrentId, Torrent>,
-    pub(crate) by_hash: std::collections::HashMap<InfoHash, TorrentId>,
-    /// Removed ones with the time (seconds since 1970), oldest first.
-    pub(crate) removed: std::collections::VecDeque<(u64, TorrentId)>,
-    pub(crate) change_counter: u64,
-}
-
-impl Catalog {
-    /// All torrents, by ascending id.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = &Torrent> {
-        self.torrents.values()
-    }
-
-    /// One torrent.
-    pub fn get(&self, id: TorrentId) -> Option<&Torrent> {
-        self.torrents.get(&id)
-    }
-
-    /// The torrent with this info-hash.
-    pub fn by_hash(&self, hash: InfoHash) -> Option<&Torrent> {
-        self.by_hash.get(&hash).and_then(|id| self.torrents.get(id))
-    }
-
-    /// Number of torrents.
-    pub fn len(&self) -> usize {
-        self.torrents.len()
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.torrents.is_empty()
-    }
-
-    /// Ids removed at or after this time (seconds since 1970), ascending.
-    pub fn removed_since(&self, time: u64) -> Vec<TorrentId> {
-        let mut ids: Vec<_> =
-            self.removed.iter().filter(|(at, _)| *at >= time).map(|(_, id)| *id).collect();
-        ids.sort_unstable();
-        ids
-    }
-
-    /// Counts up with every change of any torrent.
-    pub fn change_counter(&self) -> u64 {
-        self.change_counter
-    }
 }
 
 /// What a shard tells about one torrent's peers and pieces when asked.

@@ -3,7 +3,6 @@
 //! It lives on the control thread's tokio runtime. Everything that a caller asks for is answered
 //! from memory or put in line; nothing waits for a shard or a disk while holding the session's lock.
 
-mod catalog;
 mod control;
 mod database;
 mod line;
@@ -11,6 +10,7 @@ mod looker;
 mod movers;
 
 use crate::{
+    event::Notice,
     limits,
     settings::Settings,
     shard::Command,
@@ -29,11 +29,11 @@ use std::{
     io,
     net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicBool},
     time::{Duration, Instant},
 };
 use storage::{Checker, FileStamp, ResumeData, part_file};
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, broadcast, mpsc, oneshot};
 
 /// How to start a session.
 #[derive(Clone, Debug)]
@@ -175,6 +175,8 @@ pub(crate) struct Inner {
     /// The session's own task has nothing left to do.
     ended: Notify,
     runtime: tokio::runtime::Handle,
+    /// The room for downloads has been asked for, and not been told yet.
+    asked_for_room: AtomicBool,
 }
 
 impl Inner {
@@ -244,6 +246,7 @@ impl Session {
             all_ended: Notify::new(),
             ended: Notify::new(),
             runtime: tokio::runtime::Handle::current(),
+            asked_for_room: AtomicBool::new(false),
         });
         inner.load(stored.torrents);
         tokio::spawn(control::run(Arc::clone(&inner), reports, tracker_events, notes));
@@ -299,6 +302,11 @@ impl Session {
     /// Reads the state of all torrents at one moment. The closure must be quick.
     pub fn read<R>(&self, f: impl FnOnce(&Catalog) -> R) -> R {
         f(&self.0.lock().catalog)
+    }
+
+    /// What happens from now on. A listener that falls behind is told how many it has missed.
+    pub fn events(&self) -> broadcast::Receiver<Notice> {
+        self.0.lock().events.subscribe()
     }
 
     /// Adds a torrent. When this returns it is in the database, and so survives a crash.

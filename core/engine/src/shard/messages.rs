@@ -3,7 +3,12 @@
 use crate::status::{Detail, TorrentId, Traffic};
 use discovery::Progress;
 use metainfo::{Bitfield, InfoHash, Layout, PieceHashes};
-use std::{net::SocketAddr, os::fd::OwnedFd, path::Path, sync::Arc};
+use std::{
+    net::{IpAddr, SocketAddr},
+    os::fd::OwnedFd,
+    path::Path,
+    sync::Arc,
+};
 use storage::{Allocation, FileStamp};
 use swarm::{Priority, Source};
 use tokio::sync::oneshot;
@@ -124,6 +129,11 @@ pub(crate) enum Report {
     /// These pieces may not be on the disk any more and must be checked.
     Suspect {
         id: TorrentId,
+    },
+    /// A host sent bad data and is no longer talked to.
+    Banned {
+        id: TorrentId,
+        addr: IpAddr,
     },
     /// More addresses are wanted.
     WantsPeers(TorrentId),

@@ -7,6 +7,7 @@
 use super::{
     Shard,
     conn::{Conn, Fetched, Stage},
+    messages::Report,
 };
 use crate::limits;
 use metainfo::BlockRange;
@@ -203,6 +204,8 @@ impl Shard {
                 },
                 swarm::Action::Ban { addr } => {
                     tracing::warn!(torrent = %torrent.info_hash, %addr, "banned for bad data");
+                    let id = torrent.id;
+                    self.report(Report::Banned { id, addr });
                 }
                 swarm::Action::Completed => self.on_completed(slot),
             }

@@ -21,6 +21,7 @@ use super::{
     After, Control, Inner, Note, Phase, measure, running_activity,
 };
 use crate::{
+    event::Event,
     limits,
     settings::Settings,
     shard::{Command, StartTorrent},
@@ -151,8 +152,9 @@ impl Inner {
                 if let Some(torrent) = control.catalog.change(id) {
                     tracing::warn!(torrent = %torrent.info_hash, "{message}");
                     torrent.activity = Activity::Stopped;
-                    torrent.trouble = Some(Trouble::Local(message));
+                    torrent.trouble = Some(Trouble::Local(message.clone()));
                 }
+                control.tell(id, Event::Error(message));
             }
             Found::Files { trusted, doubtful, stamps } if doubtful.is_none() => {
                 if let Some(torrent) = control.catalog.change(id) {
@@ -198,9 +200,13 @@ impl Inner {
             if let Some(error) = outcome.error {
                 torrent.trouble = Some(Trouble::Local(error.to_string()));
                 entry.retry_at = Some(unix_now() + limits::RETRY_AFTER.as_secs());
-                if entry.after == After::AsMeant {
+                let rests = entry.after == After::AsMeant;
+                control.tell(id, Event::Error(error.to_string()));
+                if rests {
                     return;
                 }
+            } else {
+                control.tell(id, Event::Verified);
             }
         }
         drop(guard);

@@ -13,6 +13,8 @@ use super::{
     looker::Found, unix_now,
 };
 use crate::{
+    event::{Event, Notice, Subject},
+    limits,
     settings::Settings,
     shard::Update,
     status::{
@@ -28,6 +30,7 @@ use std::{
     sync::Arc,
 };
 use storage::{CheckHandle, CheckOutcome, RelocateError, RelocationProgress, ResumeData};
+use tokio::sync::broadcast;
 use wanted::{measure, merge_priorities, priority_number, priority_of, running_activity};
 use wire::PeerId;
 
@@ -38,6 +41,8 @@ pub(super) enum Note {
     Checked(TorrentId, CheckOutcome),
     /// A move has ended: who waits for it, and how.
     Moved(TorrentId, places::Waiting, Result<(), RelocateError>),
+    /// The room in the download folder, in bytes; `None` if it cannot be told.
+    Room(PathBuf, Option<u64>),
 }
 
 /// Everything that the session's lock guards.
@@ -56,6 +61,10 @@ pub(super) struct Control {
     earlier_runs: SessionCounters,
     /// Torrents whose totals have changed since they were saved.
     unsaved: HashSet<TorrentId>,
+    /// What happens, for whoever listens.
+    pub(super) events: broadcast::Sender<Notice>,
+    /// Whether the room for downloads was last told to be short.
+    short_of_room: bool,
 }
 
 /// What only the session itself needs to know of a torrent.
@@ -122,6 +131,8 @@ impl Control {
             this_run: SessionCounters { sessions: 1, ..SessionCounters::default() },
             earlier_runs: stored,
             unsaved: HashSet::new(),
+            events: broadcast::Sender::new(limits::EVENTS),
+            short_of_room: false,
         }
     }
 
@@ -165,6 +176,7 @@ impl Control {
         let name = meta.layout.name().to_owned();
         let id = self.insert(&stored, meta, trackers);
         self.this_run.files_added += 1;
+        self.tell(id, Event::Added);
         Ok((Added { id, info_hash, name, duplicate: false }, stored))
     }
 
@@ -240,9 +252,33 @@ impl Control {
     }
 
     fn forget(&mut self, id: TorrentId) {
+        self.tell(id, Event::Removed);
         self.entries.remove(&id);
         self.catalog.remove(id);
         self.unsaved.remove(&id);
+    }
+
+    /// Tells listeners of an event of a torrent; with none of them, it costs nothing.
+    fn tell(&self, id: TorrentId, event: Event) {
+        if self.events.receiver_count() == 0 {
+            return;
+        }
+        let torrent = self.catalog.get(id).map(Subject::from);
+        // Nobody listens any more: then nobody misses it.
+        let _ = self.events.send(Notice { at: unix_now(), torrent, event });
+    }
+
+    /// Tells listeners when the room for downloads becomes short, or no longer is.
+    fn on_room(&mut self, path: PathBuf, free: u64) {
+        let is_short = free < limits::SHORT_OF_ROOM;
+        if std::mem::replace(&mut self.short_of_room, is_short) == is_short {
+            return;
+        }
+        if is_short {
+            tracing::warn!(path = %path.display(), free, "little room is left for downloads");
+        }
+        let event = Event::Room { path, free, is_short };
+        let _ = self.events.send(Notice { at: unix_now(), torrent: None, event });
     }
 
     /// Whether the torrent is on its way out.
@@ -354,8 +390,15 @@ impl Control {
             }
         }
         for (id, progress) in checking {
+            let share = progress.bytes_done as f64 / progress.bytes_total.max(1) as f64;
+            let is_news = |torrent: &Torrent| {
+                torrent.verify_progress != share
+                    || (progress.bytes_done > 0 && torrent.activity != Activity::Verifying)
+            };
+            if !self.catalog.get(id).is_some_and(is_news) {
+                continue;
+            }
             if let Some(torrent) = self.catalog.change(id) {
-                let share = progress.bytes_done as f64 / progress.bytes_total.max(1) as f64;
                 torrent.verify_progress = share;
                 if progress.bytes_done > 0 {
                     torrent.activity = Activity::Verifying;

@@ -5,13 +5,14 @@ use super::{
     After, Control, Entry, Inner, Note, Phase, measure,
 };
 use crate::{
+    event::Event,
     limits,
     shard::{Command, End, Report},
     status::{Activity, Torrent, TorrentId, Traffic, Trouble},
 };
 use discovery::TrackerEvent;
 use metainfo::Bitfield;
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 use storage::ResumeData;
 use swarm::Source;
 use tokio::sync::mpsc;
@@ -29,6 +30,7 @@ impl Inner {
                     torrent.left = 0;
                     torrent.activity = Activity::Seeding;
                 }
+                self.lock().tell(id, Event::Completed);
                 self.announcer.completed(key(id));
             }
             Report::Durable { id, have, stamps, is_final } => {
@@ -58,8 +60,9 @@ impl Inner {
                 if let Some(entry) = self.on_left(control, id, run) {
                     entry.retry_at = Some(unix_now() + limits::RETRY_AFTER.as_secs());
                     if let Some(torrent) = control.catalog.change(id) {
-                        torrent.trouble = Some(Trouble::Local(message));
+                        torrent.trouble = Some(Trouble::Local(message.clone()));
                     }
+                    control.tell(id, Event::Error(message));
                 }
             }
             Report::Settled(id) => {
@@ -68,6 +71,7 @@ impl Inner {
                     self.leave(&mut control, id);
                 }
             }
+            Report::Banned { id, addr } => self.lock().tell(id, Event::PeerBanned(addr)),
             Report::WantsPeers(id) => self.announcer.want_peers(key(id)),
             Report::Stopped { id, run, have } => self.on_stopped(id, run, have),
             Report::Ended { shard, end } => self.on_shard_ended(shard, end),
@@ -179,15 +183,41 @@ impl Inner {
                 .find_map(|tracker| tracker.warning.as_deref())
                 .map(|warning| Trouble::TrackerWarning(warning.to_owned())),
         };
+        let event = match &trouble {
+            Some(Trouble::TrackerError(text) | Trouble::Local(text)) => {
+                Event::TrackerError(text.clone())
+            }
+            Some(Trouble::TrackerWarning(text)) => Event::TrackerWarning(text.clone()),
+            None => Event::TrackerRecovered,
+        };
         let mut control = self.lock();
         let is_local = |torrent: &Torrent| matches!(torrent.trouble, Some(Trouble::Local(_)));
         let differs = control
             .catalog
             .get(id)
             .is_some_and(|torrent| !is_local(torrent) && torrent.trouble != trouble);
-        if differs && let Some(torrent) = control.catalog.change(id) {
+        if !differs {
+            return;
+        }
+        control.tell(id, event);
+        if let Some(torrent) = control.catalog.change(id) {
             torrent.trouble = trouble;
         }
+    }
+
+    /// Has the room in the download folder looked at. A file system that hangs holds up one thread,
+    /// and is not asked again until it has answered.
+    fn ask_for_room(self: &Arc<Self>) {
+        if self.asked_for_room.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let path = self.lock().settings.download_dir.clone();
+        let inner = Arc::clone(self);
+        self.runtime.spawn_blocking(move || {
+            let free = storage::free_space(&path).ok().map(|room| room.free);
+            inner.asked_for_room.store(false, Ordering::Relaxed);
+            let _ = inner.notes.send(Note::Room(path, free));
+        });
     }
 
     fn on_tick(self: &Arc<Self>, save: bool) {
@@ -230,9 +260,14 @@ pub(in crate::session) async fn run(
                 Note::Looked(id, found) => inner.on_looked(id, found),
                 Note::Checked(id, outcome) => inner.on_checked(id, outcome),
                 Note::Moved(id, waiting, result) => inner.on_moved(id, waiting, result),
+                Note::Room(path, Some(free)) => inner.lock().on_room(path, free),
+                Note::Room(_, None) => {}
             },
             () = inner.ended.notified() => return,
             _ = tick.tick() => {
+                if ticks % limits::ROOM_INTERVAL.as_secs() == 0 {
+                    inner.ask_for_room();
+                }
                 ticks += 1;
                 inner.on_tick(ticks % limits::SAVE_INTERVAL.as_secs() == 0);
             }
