@@ -26,6 +26,7 @@ pub mod ids;
 mod json;
 pub mod limits;
 pub mod method;
+pub mod native;
 pub mod objects;
 pub mod params;
 pub mod session;

@@ -21,6 +21,12 @@ impl Chunks {
     }
 }
 
+impl From<Bytes> for Chunks {
+    fn from(bytes: Bytes) -> Chunks {
+        Chunks(Some(bytes).filter(|bytes| !bytes.is_empty()).into_iter().collect())
+    }
+}
+
 impl Body for Chunks {
     type Data = Bytes;
     type Error = Infallible;

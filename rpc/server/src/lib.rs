@@ -13,10 +13,12 @@ mod limits;
 mod listener;
 mod methods;
 mod mime;
+mod native;
 mod trackers;
 mod view;
 
 pub use listener::Running;
+pub(crate) use methods::unix_now;
 
 use engine::{Session, settings::Settings};
 use gateway::SessionIds;
@@ -37,6 +39,12 @@ pub struct Options {
 /// Serves a session to whoever connects. There are no passwords: the listener decides who can.
 pub fn serve(listener: TcpListener, session: Session, options: Options) -> io::Result<Running> {
     let ids = Arc::new(SessionIds::new(Instant::now()));
-    let module = methods::module(methods::Control::new(session, options, Arc::clone(&ids)));
-    listener::start(listener, gateway::Gateway::new(module.into(), ids))
+    let Options { config_dir, save_settings } = options;
+    let save_settings = Arc::new(save_settings);
+    let native =
+        native::Control::new(session.clone(), config_dir.clone(), Arc::clone(&save_settings));
+    let native = native::Native::new(Arc::new(native));
+    let control = methods::Control::new(session, config_dir, save_settings, Arc::clone(&ids));
+    let module = methods::module(control);
+    listener::start(listener, gateway::Gateway::new(module.into(), native, ids))
 }

@@ -34,3 +34,26 @@ pub(crate) const DETAILS_AT_ONCE: usize = 32;
 
 /// Seconds for which a change counts as recent.
 pub(crate) const RECENT: u64 = 60;
+
+/// An answer of the native API: that for 100,000 torrents with all their fields, which is more than
+/// anybody should ask for at a time.
+pub(crate) const NATIVE_ANSWER_BYTES: u32 = 256 << 20;
+
+/// Calls in one batch of the native API.
+pub(crate) const NATIVE_BATCH: u32 = 256;
+
+/// Subscriptions of one WebSocket: a client needs one of each kind.
+pub(crate) const SUBSCRIPTIONS: u32 = 16;
+
+/// Messages in line for a WebSocket. Each is made when there is room for it, so that a subscriber
+/// that does not read has no more than these in memory.
+pub(crate) const SOCKET_MESSAGES: u32 = 2;
+
+/// A WebSocket is asked this often whether anybody is there,
+pub(crate) const PING_INTERVAL: Duration = Duration::from_secs(20);
+
+/// and closed when nothing has come for so long.
+pub(crate) const SOCKET_SILENCE: Duration = Duration::from_secs(60);
+
+/// A subscriber that has not taken a message for so long gets a snapshot next.
+pub(crate) const SLOW_SUBSCRIBER: Duration = Duration::from_secs(5);

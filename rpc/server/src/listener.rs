@@ -68,6 +68,7 @@ async fn accept(listener: TcpListener, gateway: Gateway, mut stopped: watch::Rec
         }
     }
     drop(listener);
+    gateway.stop();
     let all = places.acquire_many(limits::CONNECTIONS as u32);
     let _ = tokio::time::timeout(limits::STOP_PATIENCE, all).await;
 }

@@ -1,7 +1,7 @@
 //! The methods, each asking the engine. One row here for each row of [`api::method::TABLE`].
 
 use crate::execute::{Outcome, register};
-use crate::{Options, SaveSettings, gateway::SessionIds};
+use crate::{SaveSettings, gateway::SessionIds};
 use api::{
     Code, RpcError, Writer,
     ids::{Selector, Which},
@@ -25,17 +25,24 @@ mod places;
 mod session;
 mod set;
 
+pub(crate) use add::read_file as read_torrent_file;
+pub(crate) use session::room;
+
 /// What methods work with.
 pub(crate) struct Control {
     session: Session,
     config_dir: PathBuf,
-    save_settings: SaveSettings,
+    save_settings: Arc<SaveSettings>,
     ids: Arc<SessionIds>,
 }
 
 impl Control {
-    pub(crate) fn new(session: Session, options: Options, ids: Arc<SessionIds>) -> Control {
-        let Options { config_dir, save_settings } = options;
+    pub(crate) fn new(
+        session: Session,
+        config_dir: PathBuf,
+        save_settings: Arc<SaveSettings>,
+        ids: Arc<SessionIds>,
+    ) -> Control {
         Control { session, config_dir, save_settings, ids }
     }
 
@@ -119,11 +126,11 @@ fn object(params: &Params, write: impl FnOnce(&mut Writer)) -> Vec<u8> {
 fn resolve(catalog: &Catalog, selector: &Selector) -> Vec<TorrentId> {
     let recent = || {
         let since = unix_now().saturating_sub(crate::limits::RECENT);
-        catalog.iter().filter(move |torrent| torrent.changed_at >= since).map(|torrent| torrent.id)
+        catalog.changed_at_or_after(since)
     };
     match selector {
         Selector::All => catalog.iter().map(|torrent| torrent.id).collect(),
-        Selector::RecentlyActive => recent().collect(),
+        Selector::RecentlyActive => recent(),
         Selector::These(list) => {
             let mut ids = Vec::with_capacity(list.len());
             for which in list {
@@ -153,7 +160,7 @@ fn system_error(context: &str, error: &std::io::Error) -> RpcError {
     RpcError::new(Code::System, format!("{context}: {error}"))
 }
 
-fn unix_now() -> u64 {
+pub(crate) fn unix_now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs())
 }
 

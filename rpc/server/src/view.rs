@@ -42,7 +42,7 @@ fn known(count: Option<u32>) -> i64 {
     count.map_or(-1, i64::from)
 }
 
-fn share(part: u64, whole: u64) -> f64 {
+pub(crate) fn share(part: u64, whole: u64) -> f64 {
     if whole == 0 { 1.0 } else { part as f64 / whole as f64 }
 }
 
@@ -212,15 +212,7 @@ impl TorrentView for View<'_> {
     }
 
     fn magnet_link(&self) -> String {
-        let mut link = format!("magnet:?xt=urn:btih:{}", self.torrent.info_hash);
-        let mut add = |key: &str, value: &str| {
-            link.push_str(key);
-            percent_encode(&mut link, value);
-        };
-        add("&dn=", self.torrent.meta.layout.name());
-        self.torrent.trackers.iter().flatten().for_each(|url| add("&tr=", url));
-        self.torrent.meta.web_seeds.iter().for_each(|url| add("&ws=", url));
-        link
+        magnet(self.torrent)
     }
 
     fn max_connected_peers(&self) -> u32 {
@@ -440,6 +432,19 @@ fn tracker_stat(status: &TrackerStatus) -> TrackerStat<'_> {
         sitename: (&*status.sitename).into(),
         tier: status.tier,
     }
+}
+
+/// A link with the torrent's hash, name, trackers and web seeds.
+pub(crate) fn magnet(torrent: &Torrent) -> String {
+    let mut link = format!("magnet:?xt=urn:btih:{}", torrent.info_hash);
+    let mut add = |key: &str, value: &str| {
+        link.push_str(key);
+        percent_encode(&mut link, value);
+    };
+    add("&dn=", torrent.meta.layout.name());
+    torrent.trackers.iter().flatten().for_each(|url| add("&tr=", url));
+    torrent.meta.web_seeds.iter().for_each(|url| add("&ws=", url));
+    link
 }
 
 fn percent_encode(text: &mut String, value: &str) {

@@ -13,6 +13,18 @@ const IDS_BYTES: usize = 200;
 /// Tells the log, target `audit`, of a call that changes something or was meant to. `about` says
 /// what it was about: ids, or how many.
 pub(crate) fn audit(caller: &Caller, method: &str, access: Access, about: &str, ended: Ended<'_>) {
+    let ended = ended.map_err(|error| (error.code.number(), error.text()));
+    tell(caller, method, access, about, ended);
+}
+
+/// The same for an error that is a number and a text.
+pub(crate) fn tell(
+    caller: &Caller,
+    method: &str,
+    access: Access,
+    about: &str,
+    ended: Result<(), (i32, &str)>,
+) {
     if access == Access::Reads {
         return;
     }
@@ -21,8 +33,7 @@ pub(crate) fn audit(caller: &Caller, method: &str, access: Access, about: &str, 
         Ok(()) => {
             tracing::info!(target: "audit", who, %from, method, about, outcome = "done");
         }
-        Err(error) => {
-            let (code, reason) = (error.code.number(), error.text());
+        Err((code, reason)) => {
             tracing::info!(target: "audit", who, %from, method, about, outcome = "refused", code, reason);
         }
     }
@@ -33,7 +44,7 @@ pub(crate) fn audit(caller: &Caller, method: &str, access: Access, about: &str, 
 pub(crate) fn about(params: Option<&str>) -> String {
     #[derive(serde::Deserialize)]
     struct Ids<'a> {
-        #[serde(borrow)]
+        #[serde(borrow, alias = "torrents", alias = "torrent")]
         ids: Option<&'a serde_json::value::RawValue>,
     }
     let ids = params.and_then(|text| serde_json::from_str::<Ids<'_>>(text).ok());

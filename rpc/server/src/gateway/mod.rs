@@ -21,6 +21,7 @@ pub(crate) use session_id::SessionIds;
 
 use crate::body::{self, BodyError, Chunks};
 use crate::execute;
+use crate::native::{Native, Place};
 use bytes::Buf;
 use http::{HeaderName, HeaderValue, Method, Request, StatusCode, header, request::Parts};
 use http_body::Body;
@@ -46,6 +47,7 @@ pub(crate) struct Gateway(Arc<Inner>);
 
 struct Inner {
     transmission: Methods,
+    native: Native,
     ids: Arc<SessionIds>,
 }
 
@@ -60,11 +62,18 @@ pub(crate) struct Door {
 enum Wanted {
     /// Calls in Transmission's dialects.
     Transmission,
+    /// Calls of the native API.
+    Native,
 }
 
 impl Gateway {
-    pub(crate) fn new(transmission: Methods, ids: Arc<SessionIds>) -> Gateway {
-        Gateway(Arc::new(Inner { transmission, ids }))
+    pub(crate) fn new(transmission: Methods, native: Native, ids: Arc<SessionIds>) -> Gateway {
+        Gateway(Arc::new(Inner { transmission, native, ids }))
+    }
+
+    /// Ends what goes on after an answer: WebSockets.
+    pub(crate) fn stop(&self) {
+        self.0.native.stop();
     }
 
     /// The service of a connection from there.
@@ -83,6 +92,10 @@ impl Gateway {
                 *refusal
             }
             Ok((caller, Wanted::Transmission)) => self.run(&caller, body).await,
+            Ok((caller, Wanted::Native)) => {
+                let answer = self.0.native.run(&caller, parts, body).await;
+                answer.unwrap_or_else(|error| *unreadable(error))
+            }
         };
         let headers = answer.headers_mut();
         // Some clients know the server only by this name.
@@ -106,6 +119,9 @@ impl Gateway {
             return Err(text(StatusCode::OK, ""));
         }
         let caller = Caller::local(peer);
+        if let Some(place) = Native::place(path) {
+            return self.admit_to_native(caller, place, request);
+        }
         let Some(below) = path.strip_prefix(BASE).filter(|below| !matches!(*below, "" | "web"))
         else {
             return Err(elsewhere());
@@ -123,6 +139,24 @@ impl Gateway {
             return Err(with(refusal, header::ALLOW, HeaderValue::from_static("POST")));
         }
         Ok((caller, Wanted::Transmission))
+    }
+
+    /// The native API has no session ids: browsers let no page send JSON elsewhere unasked, and say
+    /// of a WebSocket which page opens it.
+    fn admit_to_native(
+        &self,
+        caller: Caller,
+        place: Place,
+        request: &Parts,
+    ) -> Result<(Caller, Wanted), Box<Answer>> {
+        check_host(request)?;
+        if Native::is_foreign(&request.headers) {
+            return Err(page(StatusCode::FORBIDDEN, "Pages from elsewhere may not ask here."));
+        }
+        match place {
+            Place::Calls => Ok((caller, Wanted::Native)),
+            Place::Description => Err(Box::new(json(self.0.native.description()))),
+        }
     }
 
     /// Some clients fetch the session id by GET and take anything but 409 for a wrong password: the

@@ -46,7 +46,8 @@ async fn metainfo(source: Source) -> Result<Vec<u8>, RpcError> {
     }
 }
 
-async fn read_file(path: &Path) -> std::io::Result<Vec<u8>> {
+/// The bytes of a .torrent on this machine.
+pub(crate) async fn read_file(path: &Path) -> std::io::Result<Vec<u8>> {
     let most = metainfo::limits::TORRENT_BYTES as u64;
     let mut bytes = Vec::new();
     let file = tokio::fs::File::open(path).await?;

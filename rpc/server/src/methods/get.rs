@@ -63,7 +63,7 @@ pub(super) async fn torrent_get(control: Arc<Control>, params: Params) -> Outcom
 }
 
 fn write_removed(writer: &mut Writer, catalog: &Catalog) {
-    let removed = catalog.removed_since(unix_now().saturating_sub(limits::RECENT));
+    let removed = catalog.removed_at_or_after(unix_now().saturating_sub(limits::RECENT));
     let removed: Vec<u32> = removed.into_iter().map(|id| id.0).collect();
     writer.value(&removed);
 }

@@ -159,7 +159,7 @@ fn signed(bytes: u64) -> i64 {
 }
 
 /// The room at a path that exists. A file system that hangs costs a waiting thread, not the caller.
-async fn room(path: PathBuf, patience: Duration) -> io::Result<storage::FreeSpace> {
+pub(crate) async fn room(path: PathBuf, patience: Duration) -> io::Result<storage::FreeSpace> {
     let ask = tokio::task::spawn_blocking(move || {
         path.metadata()?;
         storage::free_space(&path)

@@ -1,0 +1,253 @@
+//! `/rpc/v1` over HTTP and WebSocket: jsonrpsee runs the calls of callers that the gateway let in.
+
+use super::{Control, module};
+use crate::{
+    body::{self, BodyError, Chunks},
+    gateway::{Answer, Caller, calls},
+    limits,
+};
+use api::native::{Code, DESCRIPTION_PATH, PATH, row};
+use bytes::Buf;
+use http::{HeaderMap, Request, Response, header, request::Parts};
+use http_body::Body;
+use http_body_util::BodyExt;
+use jsonrpsee::{
+    BatchResponseBuilder, MethodResponse,
+    core::middleware::{
+        Batch, BatchEntry, Notification, Request as CallRequest, RpcServiceBuilder, RpcServiceT,
+    },
+    server::{
+        BatchRequestConfig, HttpBody, Methods, PingConfig, Server, ServerConfig, ServerHandle,
+        StopHandle, stop_channel,
+    },
+    types::ErrorObjectOwned,
+};
+use std::{
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+use tower::Service;
+
+/// Answers what comes for `/rpc/v1`.
+pub(crate) struct Native {
+    methods: Methods,
+    stop: StopHandle,
+    running: ServerHandle,
+    connections: AtomicU32,
+    description: Vec<u8>,
+}
+
+/// What a path asks for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Place {
+    /// Calls.
+    Calls,
+    /// The description of the API.
+    Description,
+}
+
+impl Native {
+    pub(crate) fn new(control: Arc<Control>) -> Native {
+        let (stop, running) = stop_channel();
+        Native {
+            methods: module(control).into(),
+            stop,
+            running,
+            connections: AtomicU32::new(0),
+            description: api::native::openrpc::document().to_string().into_bytes(),
+        }
+    }
+
+    /// What is asked for, if it is something of the native API.
+    pub(crate) fn place(path: &str) -> Option<Place> {
+        match path.strip_suffix('/').unwrap_or(path) {
+            PATH => Some(Place::Calls),
+            DESCRIPTION_PATH => Some(Place::Description),
+            _ => None,
+        }
+    }
+
+    /// Whether the request comes from a page of another origin: browsers let any page open a
+    /// WebSocket, and only tell where from.
+    pub(crate) fn is_foreign(headers: &HeaderMap) -> bool {
+        let text =
+            |name| headers.get(name).and_then(|value: &http::HeaderValue| value.to_str().ok());
+        match (headers.get(header::ORIGIN), text(header::ORIGIN)) {
+            (None, _) => false,
+            (_, Some(origin)) => {
+                let host = origin.split_once("://").map(|(_, host)| host);
+                host.is_none() || host != text(header::HOST)
+            }
+            _ => true,
+        }
+    }
+
+    /// The description of the API, in JSON.
+    pub(crate) fn description(&self) -> Chunks {
+        Chunks::of([self.description.clone()])
+    }
+
+    /// Closes all WebSockets.
+    pub(crate) fn stop(&self) {
+        // It has been stopped before: then there is nothing to do.
+        let _ = self.running.stop();
+    }
+
+    /// Runs the calls of a request, or makes it a WebSocket.
+    pub(crate) async fn run<B: Body<Data: Buf> + Unpin>(
+        &self,
+        caller: &Caller,
+        mut parts: Parts,
+        body: B,
+    ) -> Result<Answer, BodyError> {
+        let body = body::read(body).await?;
+        parts.extensions.insert(caller.clone());
+        let request = Request::from_parts(parts, HttpBody::from(body));
+        let middleware = RpcServiceBuilder::new().layer_fn(|service| Guard { service });
+        let mut service = Server::builder()
+            .set_config(config())
+            .to_service_builder()
+            .set_rpc_middleware(middleware)
+            .connection_id(self.connections.fetch_add(1, Ordering::Relaxed))
+            .build(self.methods.clone(), self.stop.clone());
+        let answer = match service.call(request).await {
+            Ok(answer) => answer,
+            Err(error) => {
+                tracing::debug!("native call: {error}");
+                return Err(BodyError::Broken);
+            }
+        };
+        let (parts, body) = answer.into_parts();
+        let body = body.collect().await.map_err(|_| BodyError::Broken)?.to_bytes();
+        Ok(Response::from_parts(parts, Chunks::from(body)))
+    }
+}
+
+fn config() -> ServerConfig {
+    let ping = PingConfig::new()
+        .ping_interval(limits::PING_INTERVAL)
+        .inactive_limit(limits::SOCKET_SILENCE)
+        .max_failures(1);
+    ServerConfig::builder()
+        .max_request_body_size(api::limits::REQUEST_BYTES as u32)
+        .max_response_body_size(limits::NATIVE_ANSWER_BYTES)
+        .max_subscriptions_per_connection(limits::SUBSCRIPTIONS)
+        .set_batch_request_config(BatchRequestConfig::Limit(limits::NATIVE_BATCH))
+        .set_message_buffer_capacity(limits::SOCKET_MESSAGES)
+        .enable_ws_ping(ping)
+        .build()
+}
+
+/// Lets only calls through that their caller may make, and tells the log of those that change
+/// something.
+#[derive(Clone)]
+struct Guard<S> {
+    service: S,
+}
+
+impl<S> RpcServiceT for Guard<S>
+where
+    S: RpcServiceT<
+            MethodResponse = MethodResponse,
+            BatchResponse = MethodResponse,
+            NotificationResponse = MethodResponse,
+        > + Clone
+        + Send
+        + Sync
+        + 'static,
+{
+    type MethodResponse = MethodResponse;
+    type BatchResponse = MethodResponse;
+    type NotificationResponse = MethodResponse;
+
+    fn call<'a>(
+        &self,
+        request: CallRequest<'a>,
+    ) -> impl Future<Output = MethodResponse> + Send + 'a {
+        let service = self.service.clone();
+        async move {
+            let caller = request.extensions.get::<Caller>().cloned();
+            let (Some(caller), Some(row)) = (caller, row(&request.method)) else {
+                // What has no row is no method; jsonrpsee says so.
+                return service.call(request).await;
+            };
+            let about = calls::about(request.params.as_ref().map(|params| params.get()));
+            if let Err(refusal) = caller.check_method(row.name, row.access) {
+                let ended = Err((Code::Forbidden.number(), refusal.text()));
+                calls::tell(&caller, row.name, row.access, &about, ended);
+                let text = refusal.text().to_owned();
+                let error = ErrorObjectOwned::owned(Code::Forbidden.number(), text, None::<()>);
+                return MethodResponse::error(request.id, error);
+            }
+            let response = service.call(request).await;
+            let ended = match response.as_error_code() {
+                None => Ok(()),
+                Some(code) => Err((code, "")),
+            };
+            calls::tell(&caller, row.name, row.access, &about, ended);
+            response
+        }
+    }
+
+    fn batch<'a>(&self, batch: Batch<'a>) -> impl Future<Output = MethodResponse> + Send + 'a {
+        let service = self.clone();
+        async move {
+            let most = limits::NATIVE_ANSWER_BYTES as usize;
+            let mut answers = BatchResponseBuilder::new_with_limit(most);
+            let mut has_notification = false;
+            for entry in batch {
+                let answer = match entry {
+                    Ok(BatchEntry::Call(call)) => service.call(call).await,
+                    Ok(BatchEntry::Notification(notification)) => {
+                        has_notification = true;
+                        service.notification(notification).await;
+                        continue;
+                    }
+                    Err(error) => {
+                        let (error, id) = error.into_parts();
+                        MethodResponse::error(id, error)
+                    }
+                };
+                if let Err(too_large) = answers.append(answer) {
+                    return too_large;
+                }
+            }
+            match answers.is_empty() && has_notification {
+                true => MethodResponse::notification(),
+                false => MethodResponse::from_batch(answers.finish()),
+            }
+        }
+    }
+
+    fn notification<'a>(
+        &self,
+        notification: Notification<'a>,
+    ) -> impl Future<Output = MethodResponse> + Send + 'a {
+        self.service.notification(notification)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+
+    #[test]
+    fn only_pages_of_the_server_itself_may_open_a_socket() {
+        let of = |origin: Option<&'static str>| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::HOST, HeaderValue::from_static("127.0.0.1:9091"));
+            if let Some(origin) = origin {
+                headers.insert(header::ORIGIN, HeaderValue::from_static(origin));
+            }
+            Native::is_foreign(&headers)
+        };
+        assert!(!of(None) && !of(Some("http://127.0.0.1:9091")));
+        for foreign in ["http://evil.example", "null", "http://127.0.0.1:80", ""] {
+            assert!(of(Some(foreign)), "{foreign}");
+        }
+    }
+}
