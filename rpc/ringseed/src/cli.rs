@@ -1,12 +1,26 @@
 //! The command line as types.
 
+mod remote;
+
+pub use remote::*;
+
 use crate::flags::SettingsFlags;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
+/// What scripts go by.
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done
+  1  failed
+  2  wrong usage
+  3  no daemon there, or no answer
+  4  refused: not known, not allowed, or too often
+  5  no such torrent, file or setting";
+
 /// A BitTorrent server for people who seed and download at scale.
 #[derive(Parser, Debug)]
-#[command(name = "ringseed", version, about, max_term_width = 100)]
+#[command(name = "ringseed", version, about, max_term_width = 100, after_help = EXIT_CODES)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -20,24 +34,58 @@ pub enum Command {
     Daemon(DaemonArgs),
     /// Add .torrent files to the running daemon
     Add(AddArgs),
-    /// List all torrents
+    /// List torrents
+    #[command(visible_alias = "ls")]
     List(ListArgs),
-    /// Show everything about a torrent
-    Show(ShowArgs),
+    /// Show everything about torrents
+    Show(ChosenArgs),
+    /// List the files of a torrent
+    Files(OneArgs),
+    /// List the trackers of a torrent
+    Trackers(OneArgs),
+    /// List the connected peers of a torrent, or connect to more
+    Peers(PeersArgs),
     /// Start torrents
-    Start(IdsArgs),
+    Start(ChosenArgs),
     /// Stop torrents
-    Stop(IdsArgs),
+    Stop(ChosenArgs),
     /// Check the files of torrents
-    Verify(IdsArgs),
+    Verify(VerifyArgs),
+    /// Announce torrents to their trackers as soon as those allow
+    Announce(ChosenArgs),
+    /// Change labels, trackers, files and limits of torrents
+    Edit(EditArgs),
+    /// Give torrents another folder, and take their files there
+    Move(MoveArgs),
+    /// Give a file or folder of a torrent another name
+    Rename(RenameArgs),
     /// Remove torrents, and their files if asked
+    #[command(visible_alias = "rm")]
     Remove(RemoveArgs),
+    /// Show the figures of the whole session
+    Stats(ConnectionArgs),
+    /// Show the room in a folder of the server
+    Space(SpaceArgs),
+    /// Show or change the settings of the running daemon
+    Settings(SettingsArgs),
+    /// Print what happens, as it happens
+    Events(EventsArgs),
+    /// Watch torrents in the terminal
+    Top(TopArgs),
+    /// Call a method of the native API and print what it gives, in JSON
+    Call(CallArgs),
+    /// End the running daemon
+    Shutdown(ConnectionArgs),
     /// Download one torrent without a daemon
     Get(GetArgs),
     /// Make a .torrent of a file or folder
     Create(CreateArgs),
     /// Show what is in a .torrent
     Inspect(InspectArgs),
+    /// Print the completions of a shell
+    Completions(CompletionsArgs),
+    /// Write the manual pages
+    Man(ManArgs),
 }
 
 #[derive(Args, Debug)]
@@ -52,78 +100,6 @@ pub struct DaemonArgs {
     pub log_json: bool,
     #[command(flatten)]
     pub settings: SettingsFlags<true>,
-}
-
-/// Where the daemon is.
-#[derive(Args, Debug, Clone)]
-pub struct Connection {
-    /// URL of the daemon's control interface
-    #[arg(
-        long,
-        value_name = "URL",
-        env = "RINGSEED_RPC",
-        default_value = "http://127.0.0.1:9091/transmission/rpc"
-    )]
-    pub rpc: String,
-    /// Print JSON instead of a table
-    #[arg(long)]
-    pub json: bool,
-}
-
-#[derive(Args, Debug)]
-#[allow(missing_docs)]
-pub struct AddArgs {
-    /// .torrent files on this machine
-    #[arg(required = true, value_name = "FILE")]
-    pub files: Vec<PathBuf>,
-    /// Do not start them
-    #[arg(long)]
-    pub paused: bool,
-    /// Folder for their data [default: the daemon's]
-    #[arg(long, value_name = "DIR")]
-    pub download_dir: Option<PathBuf>,
-    /// A label; may be given several times
-    #[arg(long = "label", value_name = "LABEL")]
-    pub labels: Vec<String>,
-    #[command(flatten)]
-    pub connection: Connection,
-}
-
-#[derive(Args, Debug)]
-#[allow(missing_docs)]
-pub struct ListArgs {
-    #[command(flatten)]
-    pub connection: Connection,
-}
-
-#[derive(Args, Debug)]
-#[allow(missing_docs)]
-pub struct ShowArgs {
-    /// A torrent's id or info-hash
-    #[arg(required = true, value_name = "ID")]
-    pub ids: Vec<String>,
-    #[command(flatten)]
-    pub connection: Connection,
-}
-
-#[derive(Args, Debug)]
-#[allow(missing_docs)]
-pub struct IdsArgs {
-    /// Ids, info-hashes, or `all`
-    #[arg(required = true, value_name = "ID")]
-    pub ids: Vec<String>,
-    #[command(flatten)]
-    pub connection: Connection,
-}
-
-#[derive(Args, Debug)]
-#[allow(missing_docs)]
-pub struct RemoveArgs {
-    /// Delete the downloaded files too
-    #[arg(long)]
-    pub delete_data: bool,
-    #[command(flatten)]
-    pub ids: IdsArgs,
 }
 
 #[derive(Args, Debug)]
@@ -204,6 +180,22 @@ pub struct InspectArgs {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Args, Debug)]
+#[allow(missing_docs)]
+pub struct CompletionsArgs {
+    /// The shell
+    #[arg(value_enum)]
+    pub shell: clap_complete::Shell,
+}
+
+#[derive(Args, Debug)]
+#[allow(missing_docs)]
+pub struct ManArgs {
+    /// Folder for the pages, one for each command [default: the page of ringseed itself, printed]
+    #[arg(value_name = "DIR")]
+    pub dir: Option<PathBuf>,
 }
 
 #[cfg(test)]

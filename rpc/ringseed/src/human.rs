@@ -75,6 +75,22 @@ pub fn parse_bytes(text: &str) -> Result<u32, String> {
     number.checked_mul(1 << shift).ok_or_else(|| format!("'{text}' is too large"))
 }
 
+/// Reads `0,3-5` as 0, 3, 4 and 5.
+pub fn parse_numbers(text: &str) -> Result<crate::cli::Numbers, String> {
+    let wrong = || format!("'{text}' is no list of numbers such as 0,3-5");
+    let mut numbers = Vec::new();
+    for part in text.split(',') {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        let number = |text: &str| text.trim().parse::<u32>().map_err(|_| wrong());
+        let (first, last) = (number(first)?, number(last)?);
+        if last < first || last - first >= crate::limits::FILES_NAMED {
+            return Err(wrong());
+        }
+        numbers.extend(first..=last);
+    }
+    Ok(crate::cli::Numbers(numbers))
+}
+
 /// Text from elsewhere, without what would move a terminal's cursor.
 pub fn plain(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
@@ -110,6 +126,16 @@ mod tests {
         assert_eq!(date(951_782_400), "2000-02-29 00:00 UTC");
         assert_eq!(date(1_767_225_599), "2025-12-31 23:59 UTC");
         assert_eq!(date(1_772_323_200), "2026-03-01 00:00 UTC");
+    }
+
+    #[test]
+    fn numbers_are_read_with_ranges() {
+        let of = |text: &str| parse_numbers(text).map(|numbers| numbers.0).ok();
+        assert_eq!(of("0,3-5"), Some(vec![0, 3, 4, 5]));
+        assert_eq!(of("7"), Some(vec![7]));
+        for bad in ["", "a", "3-1", "1-", "0-4294967295", "-1"] {
+            assert_eq!(of(bad), None, "{bad}");
+        }
     }
 
     #[test]

@@ -2,12 +2,6 @@
 
 use std::time::Duration;
 
-/// How long a command waits for the daemon's answer. Adding a torrent waits for a durable write.
-pub const ANSWER_PATIENCE: Duration = Duration::from_secs(60);
-
-/// How long a command waits for a connection: the daemon is there or it is not.
-pub const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
-
 /// How often progress is looked at: often enough to look alive.
 pub const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
 
@@ -16,3 +10,6 @@ pub const STOP_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Bytes of a ringseed.toml.
 pub const CONFIG_BYTES: u64 = 1 << 20;
+
+/// Files named by one range on the command line.
+pub const FILES_NAMED: u32 = 1_000_000;

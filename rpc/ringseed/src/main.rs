@@ -1,12 +1,12 @@
 //! The `ringseed` program: the daemon, and the command line that talks to it.
 //!
-//! Exit codes: 0 for success, 1 for a failure (told in one line on stderr), 2 for wrong usage.
+//! Exit codes are those of [`failure::Exit`]; a failure is told in one line on stderr.
 
 mod cli;
-mod client;
 mod config;
 mod create;
 mod daemon;
+mod failure;
 mod flags;
 mod get;
 mod human;
@@ -16,6 +16,7 @@ mod logging;
 mod output;
 mod process;
 mod remote;
+mod shell;
 mod table;
 
 use clap::Parser;
@@ -31,16 +32,32 @@ fn main() -> ExitCode {
         Command::Add(args) => remote::add(args),
         Command::List(args) => remote::list(args),
         Command::Show(args) => remote::show(args),
+        Command::Files(args) => remote::files(args),
+        Command::Trackers(args) => remote::trackers(args),
+        Command::Peers(args) => remote::peers(args),
         Command::Start(args) => remote::start(args),
         Command::Stop(args) => remote::stop(args),
         Command::Verify(args) => remote::verify(args),
+        Command::Announce(args) => remote::announce(args),
+        Command::Edit(args) => remote::edit(args),
+        Command::Move(args) => remote::relocate(args),
+        Command::Rename(args) => remote::rename(args),
         Command::Remove(args) => remote::remove(args),
+        Command::Stats(args) => remote::stats(args),
+        Command::Space(args) => remote::space(args),
+        Command::Settings(args) => remote::settings(args),
+        Command::Events(args) => remote::events(args),
+        Command::Top(args) => remote::top(args),
+        Command::Call(args) => remote::call(args),
+        Command::Shutdown(args) => remote::shutdown(args),
+        Command::Completions(args) => shell::completions(args),
+        Command::Man(args) => shell::man(args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("ringseed: {}", output::error_line(&error));
-            ExitCode::FAILURE
+            ExitCode::from(failure::exit(&error) as u8)
         }
     }
 }

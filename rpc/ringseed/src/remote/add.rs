@@ -1,0 +1,44 @@
+//! `ringseed add`
+
+use super::{connect, wait};
+use crate::{cli::AddArgs, human, inspect, output, process};
+use anyhow::Context;
+use api::native::{AddTorrent, Torrent, call};
+use data_encoding::BASE64;
+
+pub fn add(args: AddArgs) -> anyhow::Result<()> {
+    let dir = args.download_dir.as_ref().map(std::path::absolute).transpose()?;
+    let mut added = Vec::new();
+    process::block_on(async {
+        let client = connect(&args.connection)?;
+        for file in &args.files {
+            let metainfo = inspect::read(file)?;
+            let params = AddTorrent {
+                metainfo: Some(BASE64.encode(&metainfo)),
+                download_dir: dir.as_ref().map(|dir| dir.to_string_lossy().into_owned()),
+                paused: args.paused.then_some(true),
+                labels: args.labels.clone(),
+                sequential: args.sequential.then_some(true),
+                trust_files: args.trust_files,
+                ..AddTorrent::default()
+            };
+            let answer = client.call::<call::TorrentAdd>(params).await;
+            let answer = answer.with_context(|| format!("{} is not added", file.display()))?;
+            if !args.connection.json {
+                let what = if answer.duplicate { "is there already" } else { "added" };
+                output::print(&format!("{what}: {} {}\n", answer.id, human::plain(&answer.name)))?;
+            }
+            added.push(answer);
+        }
+        if args.wait {
+            let named = added.iter().filter(|added| !added.duplicate).map(|added| Torrent {
+                id: added.id,
+                name: Some(added.name.clone()),
+                ..Torrent::default()
+            });
+            wait::until_running(&client, &named.collect::<Vec<_>>()).await?;
+        }
+        Ok(())
+    })?;
+    if args.connection.json { output::print_json(&added) } else { Ok(()) }
+}
