@@ -19,6 +19,8 @@ mod view;
 
 pub use listener::Running;
 pub(crate) use methods::unix_now;
+#[doc(hidden)]
+pub use native::Feed;
 
 use engine::{Session, settings::Settings};
 use gateway::SessionIds;

@@ -11,6 +11,7 @@ mod stream;
 mod view;
 
 pub(crate) use endpoint::{Native, Place};
+pub use stream::Feed;
 
 use crate::SaveSettings;
 use api::native::{Call, Code, Failure, Nothing, Subscribe, TorrentRef, call, openrpc};

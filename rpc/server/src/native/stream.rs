@@ -241,3 +241,37 @@ fn told(notice: Notice) -> Native {
     };
     event
 }
+
+/// What a subscription to torrents would send, without a socket: for benches.
+#[doc(hidden)]
+pub struct Feed {
+    session: Session,
+    ledger: Mutex<Ledger>,
+    fields: Vec<Field>,
+    told: Option<u64>,
+}
+
+impl Feed {
+    /// A subscription with these fields.
+    pub fn new(session: Session, fields: Vec<Field>) -> Feed {
+        let ledger = Mutex::<Ledger>::default();
+        ledger.lock().unwrap_or_else(PoisonError::into_inner).open();
+        Feed { session, ledger, fields, told: None }
+    }
+
+    /// The next message has the whole state.
+    pub fn begin_anew(&mut self) {
+        self.told = None;
+    }
+
+    /// The next message, if there is anything to tell.
+    pub fn next_message(&mut self) -> Option<Vec<u8>> {
+        let reading = Reading(&self.ledger);
+        let message = message(&self.session, &reading, &self.fields, self.told);
+        // The place in the ledger is kept.
+        std::mem::forget(reading);
+        let (counter, text) = message?;
+        self.told = Some(counter);
+        Some(text)
+    }
+}
