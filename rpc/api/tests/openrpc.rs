@@ -5,9 +5,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends at what it did not expect")]
 
-use ringseed_api::native::{Kind, TABLE, openrpc};
+use ringseed_api::native::{Code, EventKind, Field, Kind, TABLE, openrpc};
 use serde_json::{Value, json};
-use std::{collections::BTreeSet, path::PathBuf};
+use std::{collections::BTreeSet, fmt::Write, path::PathBuf};
 
 fn document() -> Value {
     openrpc::document()
@@ -104,4 +104,91 @@ fn schemas_refuse_what_the_types_refuse() {
     assert!(validator.is_valid(&json!({ "states": ["seeding"], "error": true })));
     assert!(!validator.is_valid(&json!({ "states": ["sleeping"] })));
     assert!(!validator.is_valid(&json!({ "lables": ["x"] })));
+}
+
+/// One line for a table cell.
+fn cell(doc: &str) -> String {
+    doc.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "\\|")
+}
+
+fn example(value: &Value) -> String {
+    format!("`{}`", value.to_string().replace('|', "\\|"))
+}
+
+fn methods() -> String {
+    let document = document();
+    let mut text = String::from(
+        "| method | role | what it does | example of its parameters |\n|---|---|---|---|\n",
+    );
+    for row in TABLE.iter().filter(|row| row.kind == Kind::Call) {
+        let role = method(&document, row.name)["x-role"].as_str().unwrap().to_owned();
+        let (params, _) = (row.example)();
+        writeln!(text, "| `{}` | {role} | {} | {} |", row.name, cell(row.doc), example(&params))
+            .unwrap();
+    }
+    text
+}
+
+fn subscriptions() -> String {
+    let mut text = String::from(
+        "| begun by | ended by | messages | what it pushes | example of its parameters |\n|---|---|---|---|---|\n",
+    );
+    for row in TABLE {
+        let Kind::Subscription { unsubscribe, notification } = row.kind else { continue };
+        let (params, _) = (row.example)();
+        writeln!(
+            text,
+            "| `{}` | `{unsubscribe}` | `{notification}` | {} | {} |",
+            row.name,
+            cell(row.doc),
+            example(&params)
+        )
+        .unwrap();
+    }
+    text
+}
+
+fn fields() -> String {
+    let mut text = String::from(
+        "| field | what it tells |\n|---|---|\n| `id` | The session's number: from 1, of this run only. |\n",
+    );
+    for field in Field::ALL {
+        writeln!(text, "| `{}` | {} |", field.name(), cell(field.doc())).unwrap();
+    }
+    text
+}
+
+fn errors() -> String {
+    let mut text = String::from("| code | meaning |\n|---|---|\n");
+    for code in Code::ALL {
+        writeln!(text, "| {} | {} |", code.number(), cell(code.doc())).unwrap();
+    }
+    text
+}
+
+#[test]
+fn the_page_lists_every_method_subscription_field_and_error() {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../docs/api.md");
+    let mut page = std::fs::read_to_string(&path).expect("docs/api.md");
+    let write = std::env::var_os("RINGSEED_WRITE_DOCS").is_some();
+    for (list, text) in [
+        ("methods", methods()),
+        ("subscriptions", subscriptions()),
+        ("fields", fields()),
+        ("errors", errors()),
+    ] {
+        let (begin, end) = (format!("<!-- {list} -->\n"), format!("<!-- end of {list} -->"));
+        let from = page.find(&begin).expect("the beginning of the list") + begin.len();
+        let to = page.find(&end).expect("the end of the list");
+        if write {
+            page.replace_range(from..to, &text);
+        } else {
+            assert_eq!(&page[from..to], text, "write docs/api.md anew with RINGSEED_WRITE_DOCS=1");
+        }
+    }
+    let kinds = openrpc::document()["components"]["schemas"]["EventKind"].to_string();
+    assert!(kinds.contains(EventKind::PeerBanned.name()) && page.contains("`peer_banned`"));
+    if write {
+        std::fs::write(&path, page).expect("docs/api.md can be written");
+    }
 }

@@ -85,7 +85,8 @@ fn top_shows_torrents_and_obeys_keys() {
         .spawn()
         .expect("the program starts");
     drop(slave);
-    terminal.wait_for("seeding");
+    // Its row, not the totals above, which come first.
+    terminal.wait_for("100.0%");
     // The first row, and stop it.
     terminal.press("jx");
     daemon.wait_for(folder, "stopped", |torrent| torrent["state"] == "stopped");

@@ -64,6 +64,7 @@ pub fn list(args: ListArgs) -> anyhow::Result<()> {
     let (down, up) = (total(|torrent| torrent.download_rate), total(|torrent| torrent.upload_rate));
     let footer = match torrents.len() {
         0 => "no torrents\n".to_owned(),
+        1 => format!("1 torrent, down {down}, up {up}\n"),
         count => format!("{count} torrents, down {down}, up {up}\n"),
     };
     output::print(&(table.render() + &footer))
