@@ -1,5 +1,6 @@
 //! The whole: shards, the supervisor, the session and its settings, and what it shows of itself.
 
+mod blocklist;
 mod catalog;
 mod event;
 mod limits;
@@ -11,7 +12,8 @@ mod supervisor;
 
 pub use event::{Event, Notice, Subject};
 pub use session::{
-    AddError, Added, Change, EditError, NewTorrent, Options, PlaceError, Session, StartError,
+    AddError, Added, BlocklistError, Change, EditError, Family, Fetch, FetchError, Fetched,
+    NewTorrent, Options, PlaceError, Session, StartError,
 };
 pub use status::{Catalog, Detail, Priority, Torrent, TorrentId};
 pub use supervisor::usable_cpus;

@@ -99,5 +99,44 @@ pub(crate) const MOVES: usize = 8;
 /// Threads that look which devices a move is between: a mount that hangs holds one up.
 pub(crate) const MOVES_LOOKING: usize = 4;
 
+/// Scripts that run at a time: each is a process, and many torrents can end at once.
+pub(crate) const SCRIPTS: usize = 4;
+
+/// Scripts that wait for that; what comes beyond it is not run, and the log says so.
+pub(crate) const SCRIPTS_WAITING: usize = 10_000;
+
+/// Bytes of a script's output, and of its errors, that go into the log.
+pub(crate) const SCRIPT_OUTPUT: u64 = 64 * 1024;
+
+/// After a script has ended, its output is read for this long at most.
+pub(crate) const SCRIPT_LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// Watch folders are looked at this often even without a notice: some file systems give none.
+pub(crate) const WATCH_INTERVAL: Duration = Duration::from_secs(30);
+
+/// A .torrent file that could not be read is tried again after so long, even without a notice.
+pub(crate) const WATCH_RETRY: Duration = Duration::from_secs(1);
+
+/// Somebody may still be writing to a file that has changed this lately.
+pub(crate) const WATCH_PATIENCE: Duration = Duration::from_secs(5);
+
+/// After a notice, more are waited for this long, so that many files are one look.
+pub(crate) const WATCH_CALM: Duration = Duration::from_millis(100);
+
+/// Entries of a watch folder that are looked at.
+pub(crate) const WATCH_FILES: usize = 100_000;
+
+/// Watch folders: each costs a look now and then, and an inotify watch.
+pub(crate) const WATCH_FOLDERS: usize = 64;
+
+/// Bytes of a blocklist, unpacked: the largest that are published have about 30 MiB.
+pub(crate) const BLOCKLIST_BYTES: usize = 256 << 20;
+
+/// Rules of a blocklist: 32 MiB of ranges at most for IPv4, far more than any published list has.
+pub(crate) const BLOCKLIST_RULES: usize = 4_000_000;
+
+/// A blocklist must have come by then.
+pub(crate) const BLOCKLIST_PATIENCE: Duration = Duration::from_secs(120);
+
 /// A piece in flight that has got nothing for this long gives way when memory for pieces is short.
 pub(crate) const IDLE_PIECE: Duration = Duration::from_secs(60);

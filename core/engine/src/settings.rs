@@ -20,6 +20,8 @@ pub enum Kind {
     Text,
     /// A path.
     Path,
+    /// Folders, each a table of its own: see [`WatchFolder`]. There is no flag for them.
+    Folders,
 }
 
 /// One row of the table.
@@ -124,9 +126,87 @@ settings! {
     sequential_download: bool = false, Kind::Switch, "", live;
     /// Threads that check files; 0 for one on each core that the process may use.
     check_threads: u16 = 0, up_to(1024), "", restart;
+    /// Whether .torrent files that were added from a watch folder, or by their path, are deleted.
+    trash_original_torrent_files: bool = false, Kind::Switch, "", live;
+    /// Folders whose .torrent files are added as they appear.
+    watch_folders: Vec<WatchFolder> = Vec::new(), Kind::Folders, "", restart;
+    /// Program that runs when a torrent was added, if `script_torrent_added_enabled`.
+    script_torrent_added_filename: PathBuf = PathBuf::new(), Kind::Path, "", live;
+    /// Whether it runs.
+    script_torrent_added_enabled: bool = false, Kind::Switch, "", live;
+    /// Program that runs when everything wanted of a torrent is there, if
+    /// `script_torrent_done_enabled`.
+    script_torrent_done_filename: PathBuf = PathBuf::new(), Kind::Path, "", live;
+    /// Whether it runs.
+    script_torrent_done_enabled: bool = false, Kind::Switch, "", live;
+    /// Program that runs when a torrent has seeded as much as it was to, if
+    /// `script_torrent_done_seeding_enabled`.
+    script_torrent_done_seeding_filename: PathBuf = PathBuf::new(), Kind::Path, "", live;
+    /// Whether it runs.
+    script_torrent_done_seeding_enabled: bool = false, Kind::Switch, "", live;
+    /// Time that a script may take before it is ended.
+    script_time_limit: u32 = 600, between(1, 86_400), "s", live;
+    /// Whether addresses of the blocklist are neither connected to nor let in.
+    blocklist_enabled: bool = false, Kind::Switch, "", live;
+    /// Where the blocklist comes from when it is updated: an `http` or `https` address, a `file`
+    /// address or a path.
+    blocklist_url: String = String::new(), Kind::Text, "", live;
+    /// Web address that tells whether the peer port can be reached: the port takes the place of
+    /// `{port}` in it, or is put at its end, and the answer is `1` or `0`. Empty for no test.
+    port_test_url: String = String::new(), Kind::Text, "", live;
     /// Trackers that are added to every public torrent, one URL a line, tiers separated by an empty
     /// line.
     default_trackers: String = String::new(), Kind::Text, "", live;
+}
+
+/// A folder whose .torrent files are added as they appear.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WatchFolder {
+    /// The folder: an absolute path.
+    pub path: PathBuf,
+    /// Where the torrents' data goes; without it, as the settings say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub download_dir: Option<PathBuf>,
+    /// Labels that they get.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub labels: Vec<String>,
+    /// Whether they stay stopped; without it, as the settings say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused: Option<bool>,
+    /// What becomes of the file; without it, it is deleted with `trash_original_torrent_files` and
+    /// renamed otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<AfterAdding>,
+}
+
+/// What becomes of a .torrent file that was added.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AfterAdding {
+    /// It stays as it is.
+    Keep,
+    /// It gets `.added` behind its name.
+    Rename,
+    /// It goes.
+    Delete,
+}
+
+impl WatchFolder {
+    fn check(&self) -> Result<(), String> {
+        let is_relative = |path: &PathBuf| !path.is_absolute();
+        if let Some(path) = [Some(&self.path), self.download_dir.as_ref()]
+            .into_iter()
+            .flatten()
+            .find(|p| is_relative(p))
+        {
+            return Err(format!("watch_folders: {} is not an absolute path", path.display()));
+        }
+        if self.labels.iter().any(|label| label.trim().is_empty() || label.contains(',')) {
+            return Err("watch_folders: labels cannot be empty or contain commas".into());
+        }
+        Ok(())
+    }
 }
 
 /// `~/Downloads`, or `downloads` in the current folder when there is no home.
@@ -146,6 +226,10 @@ impl Settings {
                 return Err(format!("{} must be from {least} to {most}, not {value}", row.name));
             }
         }
+        if self.watch_folders.len() > crate::limits::WATCH_FOLDERS {
+            return Err(format!("watch_folders: {} at most", crate::limits::WATCH_FOLDERS));
+        }
+        self.watch_folders.iter().try_for_each(WatchFolder::check)?;
         self.driver.parse::<ring::DriverChoice>()?;
         self.peer_addresses().map(drop)
     }

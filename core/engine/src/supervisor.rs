@@ -45,6 +45,8 @@ pub(crate) struct Shards {
     /// Where peers can connect.
     pub(crate) listening: Vec<SocketAddr>,
     pub(crate) driver: DriverKind,
+    /// What the shards share.
+    pub(crate) directory: Directory,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -92,6 +94,7 @@ impl Shards {
             handles: Vec::new(),
             listening: Vec::new(),
             driver: DriverKind::Mio,
+            directory: directory.clone(),
             threads: Vec::new(),
         };
         let mut others = Vec::new();

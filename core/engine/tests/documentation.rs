@@ -18,6 +18,7 @@ fn values(row: &Row) -> String {
         Kind::Number { least, most } => format!("number, {least} to {most}{unit}"),
         Kind::Text => "text".to_owned(),
         Kind::Path => "path".to_owned(),
+        Kind::Folders => "tables, see below".to_owned(),
     }
 }
 
@@ -25,6 +26,7 @@ fn default(row: &Row, value: &Value) -> String {
     match (row.kind, value) {
         // They depend on who runs the daemon.
         (Kind::Path, Value::String(path)) if !path.is_empty() => "`~/Downloads`".to_owned(),
+        (Kind::Path | Kind::Folders, _) => "none".to_owned(),
         (_, value) => format!("`{value}`"),
     }
 }

@@ -44,6 +44,8 @@ pub const TABLE: &[Method] = &[
     administers("session_set", "session-set"),
     reads("session_stats", "session-stats"),
     administers("session_close", "session-close"),
+    administers("blocklist_update", "blocklist-update"),
+    reads("port_test", "port-test"),
     reads("free_space", "free-space"),
 ];
 

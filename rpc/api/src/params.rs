@@ -127,6 +127,26 @@ impl FreeSpace {
     }
 }
 
+/// The arguments of port_test.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PortTest {
+    /// Whether to ask over IPv6 or IPv4; absent for either.
+    pub over_ipv6: Option<bool>,
+}
+
+impl PortTest {
+    /// Reads them.
+    pub fn parse(params: &Params) -> Result<PortTest, RpcError> {
+        let over_ipv6 = match params.text(same("ip_protocol")) {
+            None => None,
+            Some("ipv4") => Some(false),
+            Some("ipv6") => Some(true),
+            Some(_) => return Err(RpcError::invalid("invalid ip protocol: ipv4 or ipv6")),
+        };
+        Ok(PortTest { over_ipv6 })
+    }
+}
+
 /// Labels as they are kept: trimmed, each once, in their order.
 fn labels(given: &[&str]) -> Result<Vec<String>, RpcError> {
     let mut labels: Vec<String> = Vec::new();

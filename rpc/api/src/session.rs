@@ -94,11 +94,11 @@ settings! {
     /// How many are too many.
     anti_brute_force_threshold "anti-brute-force-threshold": u32 = 100, Fixed;
     /// Whether the blocklist holds.
-    blocklist_enabled "blocklist-enabled": bool = false, Fixed;
+    blocklist_enabled "blocklist-enabled": bool = false, Set;
     /// Rules in it.
-    blocklist_size "blocklist-size": u32 = 0, Fixed;
+    blocklist_size "blocklist-size": u32 = 0, Told;
     /// Where it comes from.
-    blocklist_url "blocklist-url": String = String::new(), Fixed;
+    blocklist_url "blocklist-url": String = String::new(), Set;
     /// MiB for pieces being downloaded.
     cache_size_mib "cache-size-mb": u32 = 0, Told;
     /// The daemon's folder.
@@ -156,18 +156,18 @@ settings! {
     /// The contract as a version.
     rpc_version_semver "rpc-version-semver": &'static str = version::RPC_VERSION_SEMVER, Told;
     /// Whether a script runs when a torrent was added.
-    script_torrent_added_enabled "script-torrent-added-enabled": bool = false, Fixed;
+    script_torrent_added_enabled "script-torrent-added-enabled": bool = false, Set;
     /// Its path.
-    script_torrent_added_filename "script-torrent-added-filename": String = String::new(), Fixed;
+    script_torrent_added_filename "script-torrent-added-filename": String = String::new(), Set;
     /// Whether a script runs when a torrent is complete.
-    script_torrent_done_enabled "script-torrent-done-enabled": bool = false, Fixed;
+    script_torrent_done_enabled "script-torrent-done-enabled": bool = false, Set;
     /// Its path.
-    script_torrent_done_filename "script-torrent-done-filename": String = String::new(), Fixed;
+    script_torrent_done_filename "script-torrent-done-filename": String = String::new(), Set;
     /// Whether a script runs when a torrent has reached its goal.
-    script_torrent_done_seeding_enabled "script-torrent-done-seeding-enabled": bool = false, Fixed;
+    script_torrent_done_seeding_enabled "script-torrent-done-seeding-enabled": bool = false, Set;
     /// Its path.
     script_torrent_done_seeding_filename "script-torrent-done-seeding-filename": String
-        = String::new(), Fixed;
+        = String::new(), Set;
     /// Whether seeds queue.
     seed_queue_enabled "seed-queue-enabled": bool = false, Fixed;
     /// How many at a time.
@@ -193,7 +193,7 @@ settings! {
     /// Whether TCP is used.
     tcp_enabled "tcp-enabled": bool = true, Fixed;
     /// Whether a .torrent that was added is removed.
-    trash_original_torrent_files "trash-original-torrent-files": bool = false, Fixed;
+    trash_original_torrent_files "trash-original-torrent-files": bool = false, Set;
     /// How to show numbers.
     units "units": Units = Units::ours(), Told;
     /// Whether µTP is used.
@@ -247,6 +247,15 @@ impl SessionValues {
 #[allow(missing_docs)]
 pub struct SessionSet {
     pub default_trackers: Option<String>,
+    pub blocklist_enabled: Option<bool>,
+    pub blocklist_url: Option<String>,
+    pub script_torrent_added_enabled: Option<bool>,
+    pub script_torrent_added_filename: Option<String>,
+    pub script_torrent_done_enabled: Option<bool>,
+    pub script_torrent_done_filename: Option<String>,
+    pub script_torrent_done_seeding_enabled: Option<bool>,
+    pub script_torrent_done_seeding_filename: Option<String>,
+    pub trash_original_torrent_files: Option<bool>,
     pub download_dir: Option<String>,
     pub incomplete_dir: Option<String>,
     pub incomplete_dir_enabled: Option<bool>,
@@ -280,6 +289,30 @@ impl SessionSet {
         default_trackers.map(tracker_list::parse).transpose()?;
         Ok(SessionSet {
             default_trackers: default_trackers.map(str::to_owned),
+            blocklist_enabled: params.switch(name("blocklist_enabled", "blocklist-enabled")),
+            blocklist_url: params.text(name("blocklist_url", "blocklist-url")).map(str::to_owned),
+            script_torrent_added_enabled: params
+                .switch(name("script_torrent_added_enabled", "script-torrent-added-enabled")),
+            script_torrent_added_filename: params
+                .text(name("script_torrent_added_filename", "script-torrent-added-filename"))
+                .map(str::to_owned),
+            script_torrent_done_enabled: params
+                .switch(name("script_torrent_done_enabled", "script-torrent-done-enabled")),
+            script_torrent_done_filename: params
+                .text(name("script_torrent_done_filename", "script-torrent-done-filename"))
+                .map(str::to_owned),
+            script_torrent_done_seeding_enabled: params.switch(name(
+                "script_torrent_done_seeding_enabled",
+                "script-torrent-done-seeding-enabled",
+            )),
+            script_torrent_done_seeding_filename: params
+                .text(name(
+                    "script_torrent_done_seeding_filename",
+                    "script-torrent-done-seeding-filename",
+                ))
+                .map(str::to_owned),
+            trash_original_torrent_files: params
+                .switch(name("trash_original_torrent_files", "trash-original-torrent-files")),
             download_dir: download_dir.map(str::to_owned),
             incomplete_dir: incomplete_dir.map(str::to_owned),
             incomplete_dir_enabled: params

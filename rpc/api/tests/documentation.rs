@@ -12,13 +12,11 @@ use ringseed_api::{
 use std::{fmt::Write, fs, path::PathBuf};
 
 /// The methods of Transmission 4.1 that are not served yet.
-const MISSING_METHODS: [&str; 8] = [
+const MISSING_METHODS: [&str; 6] = [
     "queue_move_top",
     "queue_move_up",
     "queue_move_down",
     "queue_move_bottom",
-    "blocklist_update",
-    "port_test",
     "group_get",
     "group_set",
 ];

@@ -23,7 +23,8 @@ const DAEMON_ONLY: [&str; 6] = [
 
 impl<const DAEMON: bool> SettingsFlags<DAEMON> {
     fn rows() -> impl Iterator<Item = &'static Row> {
-        TABLE.iter().filter(|row| DAEMON || !DAEMON_ONLY.contains(&row.name))
+        let rows = TABLE.iter().filter(|row| row.kind != Kind::Folders);
+        rows.filter(|row| DAEMON || !DAEMON_ONLY.contains(&row.name))
     }
 }
 
@@ -56,7 +57,7 @@ fn arg(row: &'static Row) -> Arg {
             arg.value_parser(PossibleValuesParser::new(["auto", "uring", "mio"]))
         }
         Kind::Text => arg.value_name("TEXT"),
-        Kind::Path => arg.value_name("PATH"),
+        Kind::Path | Kind::Folders => arg.value_name("PATH"),
     }
 }
 
@@ -69,6 +70,7 @@ impl<const DAEMON: bool> FromArgMatches for SettingsFlags<DAEMON> {
                 Kind::Number { .. } => matches
                     .get_one::<u64>(row.name)
                     .map(|&value| i64::try_from(value).unwrap_or(i64::MAX).into()),
+                Kind::Folders => None,
                 Kind::Text | Kind::Path => matches.get_one::<String>(row.name).map(Value::from),
             }
         };

@@ -57,3 +57,12 @@ pub(crate) const SOCKET_SILENCE: Duration = Duration::from_secs(60);
 
 /// A subscriber that has not taken a message for so long gets a snapshot next.
 pub(crate) const SLOW_SUBSCRIBER: Duration = Duration::from_secs(5);
+
+/// A .torrent that is fetched from a web server must have come by then.
+pub(crate) const FETCH_PATIENCE: Duration = Duration::from_secs(60);
+
+/// The test of the port must have answered by then, as with Transmission.
+pub(crate) const PORT_TEST_PATIENCE: Duration = Duration::from_secs(20);
+
+/// The answer to a test of the port: one digit, and some space.
+pub(crate) const PORT_TEST_BYTES: usize = 1024;

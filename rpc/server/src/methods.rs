@@ -21,6 +21,7 @@ use std::{
 
 mod add;
 mod get;
+mod network;
 mod places;
 mod session;
 mod set;
@@ -72,6 +73,8 @@ pub(crate) fn module(control: Control) -> RpcModule<Control> {
     register(m, "session_set", session::session_set);
     register(m, "session_stats", session::session_stats);
     register(m, "session_close", session_close);
+    register(m, "blocklist_update", network::blocklist_update);
+    register(m, "port_test", network::port_test);
     register(m, "free_space", session::free_space);
     module
 }

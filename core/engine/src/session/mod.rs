@@ -3,17 +3,25 @@
 //! It lives on the control thread's tokio runtime. Everything that a caller asks for is answered
 //! from memory or put in line; nothing waits for a shard or a disk while holding the session's lock.
 
+mod blocking;
 mod control;
 mod database;
+mod fetch;
 mod line;
 mod looker;
 mod movers;
+mod scripts;
+mod watch;
+
+pub use blocking::BlocklistError;
+pub use fetch::{Family, Fetch, FetchError, Fetched};
 
 use crate::{
+    blocklist::{self, Blocklist},
     event::Notice,
     limits,
     settings::Settings,
-    shard::Command,
+    shard::{Command, Directory},
     status::{Catalog, Detail, Meta, Priority, SessionCounters, TorrentId, TrackerStatus},
     supervisor::{Shards, ShardsError, shard_settings},
 };
@@ -169,6 +177,10 @@ pub(crate) struct Inner {
     checker: Checker,
     lookers: Lookers,
     movers: Movers,
+    scripts: scripts::Scripts,
+    /// The list that was read last, in force or not.
+    blocklist: Mutex<Arc<Blocklist>>,
+    directory: Directory,
     notes: mpsc::UnboundedSender<Note>,
     shutdown: Notify,
     all_ended: Notify,
@@ -229,6 +241,9 @@ impl Session {
         .map_err(StartError::Thread)?;
         let checker =
             Checker::new(usize::from(settings.check_threads)).map_err(StartError::Thread)?;
+        let watch_folders = settings.watch_folders.clone();
+        let blocklist = blocklist::load(&config_dir);
+        let directory = shards.directory.clone();
         let inner = Arc::new(Inner {
             control: Mutex::new(Control::new(settings, stored.counters, shards.handles.len())),
             config_dir,
@@ -241,6 +256,9 @@ impl Session {
             checker,
             lookers,
             movers: Movers::new(),
+            scripts: scripts::Scripts::new(),
+            blocklist: Mutex::new(Arc::new(blocklist)),
+            directory,
             notes: notes_in,
             shutdown: Notify::new(),
             all_ended: Notify::new(),
@@ -248,7 +266,11 @@ impl Session {
             runtime: tokio::runtime::Handle::current(),
             asked_for_room: AtomicBool::new(false),
         });
+        inner.enforce_blocklist();
         inner.load(stored.torrents);
+        for folder in watch_folders {
+            tokio::spawn(watch::run(Arc::downgrade(&inner), folder));
+        }
         tokio::spawn(control::run(Arc::clone(&inner), reports, tracker_events, notes));
         Ok(Session(inner))
     }
@@ -350,6 +372,7 @@ impl Session {
             inner.remove(added.id, false);
             return Err(AddError::Save(message));
         }
+        inner.tell_script(&inner.lock(), added.id, scripts::Moment::Added);
         inner.begin(added.id);
         Ok(added)
     }
@@ -499,6 +522,7 @@ impl Session {
             control.settings = settings;
             control.running_swarms()
         };
+        self.0.enforce_blocklist();
         for shard in 0..self.0.shards.len() {
             self.0.command(shard, Command::Settings(live.clone()));
         }

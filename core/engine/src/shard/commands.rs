@@ -26,7 +26,8 @@ impl Shard {
                 // It went down with this shard's predecessor, or has stopped by itself.
                 _ => self.report(Report::Stopped { id, run, have: None }),
             },
-            Command::Peers { id, peers, source } => {
+            Command::Peers { id, mut peers, source } => {
+                peers.retain(|peer| !self.blocklist.blocks(peer.ip()));
                 if let Some(slot) = self.slot(id) {
                     let now = self.now;
                     self.torrents[slot].swarm.add_candidates(now, peers, source);
@@ -58,6 +59,10 @@ impl Shard {
                 }
             }
             Command::Settings(settings) => self.settings = settings,
+            Command::Blocklist => {
+                self.blocklist = self.directory.blocklist();
+                self.close_blocked();
+            }
             #[cfg(debug_assertions)]
             Command::Panic => panic!("as ordered"),
             Command::Shutdown => self.shut_down(),

@@ -1,5 +1,6 @@
 //! Which shard a torrent lives on, for connections that come in at another one.
 
+use crate::blocklist::Blocklist;
 use metainfo::InfoHash;
 use std::{
     collections::HashMap,
@@ -18,6 +19,8 @@ pub(crate) struct Directory(Arc<Inner>);
 struct Inner {
     shards: RwLock<HashMap<InfoHash, usize>>,
     connections: AtomicUsize,
+    /// Each shard has its own reference and takes a new one when it is told to.
+    blocklist: RwLock<Arc<Blocklist>>,
 }
 
 impl Directory {
@@ -38,6 +41,15 @@ impl Directory {
     pub(crate) fn forget_shard(&self, shard: usize) {
         let mut shards = self.0.shards.write().unwrap_or_else(|poison| poison.into_inner());
         shards.retain(|_, home| *home != shard);
+    }
+
+    /// The blocklist in force.
+    pub(crate) fn blocklist(&self) -> Arc<Blocklist> {
+        Arc::clone(&self.0.blocklist.read().unwrap_or_else(|poison| poison.into_inner()))
+    }
+
+    pub(crate) fn set_blocklist(&self, list: Arc<Blocklist>) {
+        *self.0.blocklist.write().unwrap_or_else(|poison| poison.into_inner()) = list;
     }
 
     /// Connections of all shards together.

@@ -66,6 +66,8 @@ pub(crate) enum Command {
         reply: oneshot::Sender<Detail>,
     },
     Settings(ShardSettings),
+    /// The directory has another blocklist.
+    Blocklist,
     /// Panics, for tests of what follows.
     #[cfg(debug_assertions)]
     Panic,

@@ -21,7 +21,7 @@ pub(crate) use directory::Directory;
 pub(crate) use messages::{Command, End, Report, ShardSettings, StartTorrent, Update};
 pub(crate) use torrent::piece_priorities;
 
-use crate::{limits, status::TorrentId};
+use crate::{blocklist::Blocklist, limits, status::TorrentId};
 use conn::Conns;
 use crossbeam_channel::{Receiver, Sender, TrySendError};
 use hashing::HashQueue;
@@ -32,6 +32,7 @@ use std::{
     collections::{HashMap, VecDeque},
     io,
     net::SocketAddr,
+    sync::Arc,
     time::{Duration, Instant},
 };
 use storage::Store;
@@ -88,6 +89,7 @@ pub(crate) struct Shard {
     budget: MemoryBudget,
     settings: ShardSettings,
     directory: Directory,
+    blocklist: Arc<Blocklist>,
     others: Vec<ShardHandle>,
     commands: Receiver<Command>,
     reports: tokio::sync::mpsc::Sender<Report>,
@@ -125,6 +127,7 @@ impl Shard {
             hasher: hash::Hasher::detect(),
             budget: parts.budget,
             settings: parts.settings,
+            blocklist: parts.directory.blocklist(),
             directory: parts.directory,
             others: parts.others,
             commands: parts.commands,

@@ -17,7 +17,7 @@ impl Shard {
         let full = self.directory.connections() >= self.settings.connection_limit
             || self.greeting >= limits::GREETING_PEERS
             || self.stopping_since.is_some();
-        if full {
+        if full || self.blocklist.blocks(addr.ip()) {
             self.ring.close(id);
             return;
         }
@@ -25,8 +25,21 @@ impl Shard {
         self.insert(Conn::new(id, addr, self.now, stage));
     }
 
+    /// Closes connections with addresses that a new blocklist has.
+    pub(super) fn close_blocked(&mut self) {
+        let is_blocked = |conn: &&Conn| self.blocklist.blocks(conn.addr.ip());
+        let blocked: Vec<ConnId> = self.conns.iter().filter(is_blocked).map(|c| c.id).collect();
+        blocked.into_iter().for_each(|id| self.close(id, Reason::Closed));
+    }
+
     /// Connects to a peer of the torrent.
     pub(super) fn connect(&mut self, torrent: usize, addr: SocketAddr, source: Source) {
+        if self.blocklist.blocks(addr.ip()) {
+            if let Some(found) = self.torrents.get_mut(torrent) {
+                found.swarm.connect_failed(self.now, addr);
+            }
+            return;
+        }
         let from = match addr {
             SocketAddr::V4(_) => self.settings.source_v4,
             SocketAddr::V6(_) => self.settings.source_v6,

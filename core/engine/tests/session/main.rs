@@ -1,6 +1,8 @@
 //! Sessions with real sockets and files.
 #![allow(clippy::unwrap_used)]
 
+mod automation;
+mod blocklist;
 mod orders;
 mod peers;
 mod places;

@@ -48,6 +48,8 @@ pub enum SettingKind {
     Text,
     /// A path.
     Path,
+    /// Folders to watch, each an object of its settings.
+    Folders,
 }
 
 /// What a setting is.

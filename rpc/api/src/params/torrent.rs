@@ -61,7 +61,12 @@ pub enum Source {
     /// A .torrent file on the server.
     File(String),
     /// A .torrent file on a web server.
-    Url(String),
+    Url {
+        /// Its address.
+        url: String,
+        /// `a=b; c=d`, if any.
+        cookies: Option<String>,
+    },
     /// A magnet link.
     Magnet(String),
     /// An info-hash alone.
@@ -79,7 +84,7 @@ impl Source {
             return Source::Magnet(text.to_owned());
         }
         if ["http://", "https://", "ftp://", "sftp://"].into_iter().any(is_scheme) {
-            return Source::Url(text.to_owned());
+            return Source::Url { url: text.to_owned(), cookies: None };
         }
         match ids::hash(text) {
             Some(hash) => Source::Hash(hash),
@@ -132,7 +137,12 @@ impl TorrentAdd {
 fn source(params: &Params) -> Result<Source, RpcError> {
     let filled = |key| params.text(same(key)).filter(|text| !text.is_empty());
     match (filled("filename"), filled("metainfo")) {
-        (Some(filename), _) => Ok(Source::of_filename(filename)),
+        (Some(filename), _) => Ok(match Source::of_filename(filename) {
+            Source::Url { url, .. } => {
+                Source::Url { url, cookies: filled("cookies").map(str::to_owned) }
+            }
+            other => other,
+        }),
         (None, Some(metainfo)) => base64(metainfo).map(Source::Metainfo).ok_or_else(|| {
             RpcError::new(Code::UnrecognizedInfo, "unrecognized info: metainfo is not base64")
         }),
@@ -382,7 +392,7 @@ mod tests {
     #[test]
     fn what_to_add_is_told_by_its_form() {
         let hash = "00112233445566778899AABBCCDDEEFF00112233";
-        assert!(matches!(Source::of_filename("HTTP://x/a.torrent"), Source::Url(_)));
+        assert!(matches!(Source::of_filename("HTTP://x/a.torrent"), Source::Url { .. }));
         assert!(matches!(Source::of_filename("magnet:?xt=x"), Source::Magnet(_)));
         assert!(matches!(Source::of_filename(hash), Source::Hash(_)));
         assert!(matches!(Source::of_filename("/a/b.torrent"), Source::File(_)));

@@ -135,6 +135,10 @@ fn parse(row: &Setting, text: &str) -> anyhow::Result<Value> {
             Ok(number @ Value::Number(_)) => Ok(number),
             _ => Err(wrong("a number")),
         },
+        SettingKind::Folders => match serde_json::from_str(text) {
+            Ok(folders @ Value::Array(_)) => Ok(folders),
+            _ => Err(wrong("a JSON array of folders")),
+        },
         SettingKind::Text | SettingKind::Path => Ok(Value::String(text.to_owned())),
     }
 }

@@ -1,18 +1,22 @@
 //! torrent_add.
 
 use super::{Control, object, set};
-use crate::execute::Outcome;
+use crate::{execute::Outcome, limits};
 use api::{
     Code, RpcError, objects,
     params::{FileChanges, FilePriority, Params, Source, TorrentAdd},
 };
-use engine::{AddError, Added, NewTorrent, status::Priority};
+use engine::{AddError, Added, Fetch, NewTorrent, status::Priority};
 use metainfo::Metainfo;
 use std::{path::Path, sync::Arc};
 use tokio::io::AsyncReadExt;
 
 pub(super) async fn torrent_add(control: Arc<Control>, params: Params) -> Outcome {
     let add = TorrentAdd::parse(&params)?;
+    let original = match &add.source {
+        Source::File(path) => Some(path.clone()),
+        _ => None,
+    };
     let metainfo = metainfo(add.source).await?;
     let file_priorities = priorities(&metainfo, &add.files)?;
     let new = NewTorrent {
@@ -26,6 +30,12 @@ pub(super) async fn torrent_add(control: Arc<Control>, params: Params) -> Outcom
         trust_files: false,
     };
     let added = control.session.add(new).await.map_err(refusal)?;
+    if let Some(path) = original.filter(|_| !added.duplicate)
+        && control.session.settings().trash_original_torrent_files
+        && let Err(error) = tokio::fs::remove_file(&path).await
+    {
+        tracing::warn!(%path, %error, "it was added and stays where it is");
+    }
     Ok(answer(&params, added))
 }
 
@@ -36,10 +46,17 @@ async fn metainfo(source: Source) -> Result<Vec<u8>, RpcError> {
         Source::File(path) => read_file(Path::new(&path))
             .await
             .map_err(|error| unrecognized(format!("unrecognized info: {path}: {error}"))),
-        Source::Url(_) => Err(RpcError::new(
-            Code::Http,
-            "adding by URL is not supported yet: fetch the .torrent and add the file",
-        )),
+        Source::Url { url, cookies } => {
+            let fetch = Fetch {
+                url: &url,
+                cookies: cookies.as_deref(),
+                family: None,
+                limit: metainfo::limits::TORRENT_BYTES,
+                timeout: limits::FETCH_PATIENCE,
+            };
+            let fetched = fetch.run().await;
+            Ok(fetched.map_err(|error| RpcError::new(Code::Http, error.to_string()))?.body)
+        }
         Source::Magnet(_) | Source::Hash(_) => Err(unrecognized(
             "unrecognized info: magnet links are not supported yet: add the .torrent file".into(),
         )),

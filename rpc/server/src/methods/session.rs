@@ -27,6 +27,16 @@ pub(super) async fn session_get(control: Arc<Control>, params: Params) -> Outcom
         config_dir: text(&control.config_dir),
         download_dir: text(&settings.download_dir),
         download_dir_free_space: free.map_or(-1, |room| signed(room.free)),
+        blocklist_size: control.session.blocklist_size(),
+        blocklist_enabled: settings.blocklist_enabled,
+        blocklist_url: settings.blocklist_url.clone(),
+        script_torrent_added_enabled: settings.script_torrent_added_enabled,
+        script_torrent_added_filename: text(&settings.script_torrent_added_filename),
+        script_torrent_done_enabled: settings.script_torrent_done_enabled,
+        script_torrent_done_filename: text(&settings.script_torrent_done_filename),
+        script_torrent_done_seeding_enabled: settings.script_torrent_done_seeding_enabled,
+        script_torrent_done_seeding_filename: text(&settings.script_torrent_done_seeding_filename),
+        trash_original_torrent_files: settings.trash_original_torrent_files,
         incomplete_dir: text(&settings.incomplete_dir),
         incomplete_dir_enabled: settings.incomplete_dir_enabled,
         rename_partial_files: settings.rename_partial_files,
@@ -87,6 +97,28 @@ fn changed(mut settings: Settings, set: SessionSet) -> Result<Settings, RpcError
     if let Some(folder) = set.download_dir {
         settings.download_dir = folder.into();
     }
+    settings.blocklist_enabled = set.blocklist_enabled.unwrap_or(settings.blocklist_enabled);
+    if let Some(text) = set.blocklist_url {
+        settings.blocklist_url = text;
+    }
+    settings.script_torrent_added_enabled =
+        set.script_torrent_added_enabled.unwrap_or(settings.script_torrent_added_enabled);
+    if let Some(text) = set.script_torrent_added_filename {
+        settings.script_torrent_added_filename = text.into();
+    }
+    settings.script_torrent_done_enabled =
+        set.script_torrent_done_enabled.unwrap_or(settings.script_torrent_done_enabled);
+    if let Some(text) = set.script_torrent_done_filename {
+        settings.script_torrent_done_filename = text.into();
+    }
+    settings.script_torrent_done_seeding_enabled = set
+        .script_torrent_done_seeding_enabled
+        .unwrap_or(settings.script_torrent_done_seeding_enabled);
+    if let Some(text) = set.script_torrent_done_seeding_filename {
+        settings.script_torrent_done_seeding_filename = text.into();
+    }
+    settings.trash_original_torrent_files =
+        set.trash_original_torrent_files.unwrap_or(settings.trash_original_torrent_files);
     if let Some(folder) = set.incomplete_dir {
         settings.incomplete_dir = folder.into();
     }

@@ -87,6 +87,7 @@ fn kind(kind: Kind) -> (SettingKind, Option<(f64, f64)>) {
         Kind::Number { least, most } => (SettingKind::Number, Some((least as f64, most as f64))),
         Kind::Text => (SettingKind::Text, None),
         Kind::Path => (SettingKind::Path, None),
+        Kind::Folders => (SettingKind::Folders, None),
     }
 }
 

@@ -81,6 +81,8 @@ struct Entry {
     disk: Arc<Layout>,
     /// Where the torrent goes next.
     target: Option<places::Target>,
+    /// It is complete, and the script for that is to run when its files are in their last place.
+    owes_script: bool,
     resume: Option<Arc<ResumeData>>,
     /// When a torrent in trouble is tried again, seconds since 1970.
     retry_at: Option<u64>,
@@ -242,6 +244,7 @@ impl Control {
             options,
             disk,
             target,
+            owes_script: false,
             resume: resume.map(Arc::new),
             retry_at: None,
             peers: Vec::new(),

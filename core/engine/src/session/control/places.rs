@@ -13,6 +13,7 @@ use super::{
     super::{
         PlaceError, StoredTorrent, Write,
         database::{StoredMove, StoredPlace},
+        scripts::Moment,
         unix_now,
     },
     Control, Entry, Inner, Note, Phase,
@@ -54,7 +55,7 @@ impl StoredPlace {
     }
 
     /// Whether everything has its last name and folder.
-    fn is_settled(&self) -> bool {
+    pub(super) fn is_settled(&self) -> bool {
         self.folder.is_none() && self.partial.is_empty()
     }
 
@@ -396,6 +397,7 @@ impl Inner {
             return;
         };
         entry.phase = Phase::Idle;
+        let is_due = result.is_ok() && std::mem::take(&mut entry.owes_script);
         torrent.relocation = None;
         torrent.activity = Activity::Stopped;
         match (result, text) {
@@ -408,6 +410,9 @@ impl Inner {
                 self.write(Write::Running(torrent.info_hash, false));
             }
             (Err(_), _) => {}
+        }
+        if is_due {
+            self.tell_script(&control, id, Moment::Done);
         }
         drop(control);
         self.begin(id);

@@ -1,7 +1,7 @@
 //! What shards, trackers and threads of the session tell it.
 
 use super::{
-    super::{Line, Write, key, unix_now},
+    super::{Line, Write, key, scripts::Moment, unix_now},
     After, Control, Entry, Inner, Note, Phase, measure,
 };
 use crate::{
@@ -25,12 +25,20 @@ impl Inner {
                 updates.into_iter().for_each(|update| control.apply(update));
             }
             Report::Completed(id) => {
-                if let Some(torrent) = self.lock().catalog.change(id) {
+                let mut control = self.lock();
+                if let Some(torrent) = control.catalog.change(id) {
                     torrent.totals.done_date = unix_now();
                     torrent.left = 0;
                     torrent.activity = Activity::Seeding;
                 }
-                self.lock().tell(id, Event::Completed);
+                control.tell(id, Event::Completed);
+                if let Some(entry) = control.entries.get_mut(&id) {
+                    entry.owes_script = !entry.options.place.is_settled();
+                    if !entry.owes_script {
+                        self.tell_script(&control, id, Moment::Done);
+                    }
+                }
+                drop(control);
                 self.announcer.completed(key(id));
             }
             Report::Durable { id, have, stamps, is_final } => {
