@@ -12,6 +12,7 @@
 mod clients;
 mod mount;
 mod opentracker;
+pub mod pair;
 pub mod peer;
 mod ports;
 mod process;
@@ -26,6 +27,7 @@ mod wait;
 pub use clients::aria2::Aria2;
 pub use clients::libtorrent::Libtorrent;
 pub use clients::qbittorrent::QBittorrent;
+pub use clients::remote::{Said, transmission_remote};
 pub use clients::ringseed::{Options, Ringseed};
 pub use clients::transmission::{Release, Transmission};
 pub use clients::{Client, State, wait_complete};

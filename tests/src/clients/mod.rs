@@ -3,6 +3,7 @@
 pub mod aria2;
 pub mod libtorrent;
 pub mod qbittorrent;
+pub mod remote;
 pub mod ringseed;
 pub mod transmission;
 

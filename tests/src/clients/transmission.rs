@@ -25,6 +25,7 @@ pub enum Release {
 pub struct Transmission {
     release: Release,
     peer_address: SocketAddr,
+    control: SocketAddr,
     rpc: Rpc,
     process: Process,
 }
@@ -55,7 +56,7 @@ impl Transmission {
             process.check()?;
             Ok(rpc.call("session_get", json!({})).ok())
         })?;
-        Ok(Transmission { release, peer_address, rpc, process })
+        Ok(Transmission { release, peer_address, control, rpc, process })
     }
 }
 
@@ -118,6 +119,11 @@ pub(super) fn state(rpc: &mut Rpc, info_hash: InfoHash) -> Result<State> {
 }
 
 impl Transmission {
+    /// Where its RPC listens.
+    pub fn control(&self) -> SocketAddr {
+        self.control
+    }
+
     /// Where peers at an IPv6 address find it too: it listens on all of them.
     pub fn peer_address_v6(&self) -> SocketAddr {
         SocketAddr::new(IpAddr::V6(std::net::Ipv6Addr::LOCALHOST), self.peer_address.port())

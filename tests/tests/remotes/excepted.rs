@@ -1,0 +1,104 @@
+//! What is not compared, each with its reason: what docs/rpc.md lists as always the same, or as taking
+//! effect later. What is not needed here any more is told by the test that finds it so.
+
+use ringseed_tests::pair::At;
+
+const LIMITS: &str = "there are no speed limits, groups and queues yet";
+const GOALS: &str = "there are no goals of seeding yet";
+const SCRIPTS: &str = "there are no scripts yet";
+const SWARM: &str = "belongs to a way of finding or reaching peers that is not there yet";
+const START: &str = "told as it is, and changed at the next start";
+
+/// Settings of the session.
+const SESSION: &[(&str, &str)] = &[
+    ("alt_speed_enabled", LIMITS),
+    ("alt_speed_down", LIMITS),
+    ("alt_speed_up", LIMITS),
+    ("alt_speed_time_begin", LIMITS),
+    ("alt_speed_time_end", LIMITS),
+    ("alt_speed_time_day", LIMITS),
+    ("alt_speed_time_enabled", LIMITS),
+    ("speed_limit_down", LIMITS),
+    ("speed_limit_down_enabled", LIMITS),
+    ("speed_limit_up", LIMITS),
+    ("speed_limit_up_enabled", LIMITS),
+    ("seed_ratio_limit", GOALS),
+    ("seed_ratio_limited", GOALS),
+    ("idle_seeding_limit", GOALS),
+    ("idle_seeding_limit_enabled", GOALS),
+    ("script_torrent_done_enabled", SCRIPTS),
+    ("script_torrent_done_filename", SCRIPTS),
+    ("script_torrent_done_seeding_enabled", SCRIPTS),
+    ("script_torrent_done_seeding_filename", SCRIPTS),
+    ("trash_original_torrent_files", "there are no watch folders yet"),
+    ("cache_size_mib", "the size is the daemon's own, by its cores"),
+    ("encryption", SWARM),
+    ("port_forwarding_enabled", SWARM),
+    ("dht_enabled", SWARM),
+    ("pex_enabled", SWARM),
+    ("lpd_enabled", SWARM),
+    ("utp_enabled", SWARM),
+    ("preferred_transports", SWARM),
+    ("peer_port", START),
+    ("peer_port_random_on_start", "a port is always chosen by whoever starts the daemon"),
+];
+
+/// Fields of torrents.
+const TORRENT: &[(&str, &str)] = &[
+    ("bandwidth_priority", LIMITS),
+    ("download_limit", LIMITS),
+    ("download_limited", LIMITS),
+    ("upload_limit", LIMITS),
+    ("upload_limited", LIMITS),
+    ("honors_session_limits", LIMITS),
+    ("group", LIMITS),
+    ("seed_ratio_limit", GOALS),
+    ("seed_ratio_mode", GOALS),
+    ("seed_idle_limit", GOALS),
+    ("seed_idle_mode", GOALS),
+    ("sequential_download_from_piece", "sequential download is from the first piece yet"),
+];
+
+/// Why a field is not compared, if so.
+pub fn reason(at: At, field: &str) -> Option<&'static str> {
+    let list = match at {
+        At::Session => SESSION,
+        At::Torrent(_) => TORRENT,
+    };
+    list.iter().find(|(name, _)| *name == field).map(|(_, reason)| *reason)
+}
+
+/// Lines of what a remote prints that differ between any two servers or moments, by their beginnings;
+/// what follows these is not compared.
+pub const VARIES: &[&str] = &[
+    "Date added:",
+    "Date started:",
+    "Latest activity:",
+    "Duration:",
+    // Numbers of trackers are a server's own: from 1 here, from 0 in Transmission.
+    "Tracker ",
+    "Daemon version:",
+    "RPC version:",
+    "Configuration directory:",
+    "Listenport:",
+    "Listen port:",
+    "Maximum memory cache size:",
+    // Always `allowed` as long as there is no encryption.
+    "Encryption:",
+];
+
+/// Lines that only one of them has, or has at another moment.
+pub const LEFT_OUT: &[&str] = &[
+    // Transmission counts a torrent whose data was there when it came as finished then.
+    "Date finished:",
+    // Told from the first second on, which may pass between the two.
+    "Seeding Time:",
+    "Downloading Time:",
+    // Each announces and scrapes when it likes; what comes of it is waited for.
+    "Got a list of",
+    "Asking for more peers",
+    "Queued to ask for more peers",
+    "Got a scrape error",
+    "Asking for peer counts",
+    "Queued to ask for peer counts",
+];
