@@ -180,6 +180,12 @@ async fn a_torrent_can_be_pointed_at_files_that_are_elsewhere() {
     client.session.start_torrents(&[id]);
     client.wait_seeding(id).await;
     assert_serves(&client, &sample).await;
+    // Both places have the files, and both keep them.
+    client.session.set_location(id, &client.data(), false).unwrap();
+    client.wait(id, "the first place", |torrent| torrent.download_dir == client.data()).await;
+    client.wait_seeding(id).await;
+    sample.assert_in(&client.data());
+    sample.assert_in(&folder);
     client.session.stop().await;
 }
 

@@ -200,7 +200,7 @@ impl Inner {
             if let Some(error) = outcome.error {
                 torrent.trouble = Some(Trouble::Local(error.to_string()));
                 entry.retry_at = Some(unix_now() + limits::RETRY_AFTER.as_secs());
-                let rests = entry.after == After::AsMeant;
+                let rests = entry.after == After::AsMeant && entry.target.is_none();
                 control.tell(id, Event::Error(error.to_string()));
                 if rests {
                     return;

@@ -18,7 +18,10 @@ use super::{
     },
     Control, Entry, Inner, Note, Phase,
 };
-use crate::status::{Activity, Meta, Torrent, TorrentId, Trouble};
+use crate::{
+    event::Event,
+    status::{Activity, Meta, Torrent, TorrentId, Trouble},
+};
 use metainfo::{Layout, Renames};
 use std::{
     path::{Path, PathBuf},
@@ -309,8 +312,11 @@ impl Inner {
                     return (waiting, Err(error));
                 }
             }
-            if let Err(error) = self.arrive(id, target).await {
-                return (waiting, Err(error));
+            let bring = target.bring;
+            let arrived = self.arrive(id, target).await;
+            if arrived.is_err() || !bring {
+                // What was not brought is not ours to clear at the old place.
+                return (waiting, arrived);
             }
         }
         self.movers.finish(&job).await;
@@ -405,9 +411,10 @@ impl Inner {
             (Err(RelocateError::Cancelled), _) => {}
             (Err(_), Some(text)) if !was_asked => {
                 tracing::error!(torrent = %torrent.info_hash, "cannot move its files: {text}");
-                torrent.trouble = Some(Trouble::Local(text));
+                torrent.trouble = Some(Trouble::Local(text.clone()));
                 torrent.running = false;
                 self.write(Write::Running(torrent.info_hash, false));
+                control.tell(id, Event::Error(text));
             }
             (Err(_), _) => {}
         }
