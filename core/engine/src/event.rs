@@ -43,6 +43,8 @@ pub enum Event {
     Added,
     /// Everything wanted of the torrent is on the disk.
     Completed,
+    /// Its ratio or idle goal is reached, and it stops seeding.
+    SeedingGoal,
     /// The torrent is gone.
     Removed,
     /// A check of its files has ended.

@@ -3,7 +3,9 @@
 mod blocklist;
 mod catalog;
 mod event;
+mod limiter;
 mod limits;
+pub mod rules;
 mod session;
 pub mod settings;
 mod shard;
@@ -13,7 +15,7 @@ mod supervisor;
 pub use event::{Event, Notice, Subject};
 pub use session::{
     AddError, Added, BlocklistError, Change, EditError, Family, Fetch, FetchError, Fetched,
-    NewTorrent, Options, PlaceError, Session, StartError,
+    GroupError, NewTorrent, Options, PlaceError, QueueMove, Session, StartError,
 };
 pub use status::{Catalog, Detail, Priority, Torrent, TorrentId};
 pub use supervisor::usable_cpus;

@@ -140,3 +140,20 @@ pub(crate) const BLOCKLIST_PATIENCE: Duration = Duration::from_secs(120);
 
 /// A piece in flight that has got nothing for this long gives way when memory for pieces is short.
 pub(crate) const IDLE_PIECE: Duration = Duration::from_secs(60);
+
+/// Time between two grants of credit where speeds are limited: short enough that a limited stream is
+/// even to people and to TCP, long enough that a grant costs nothing.
+pub(crate) const GRANT_INTERVAL: Duration = Duration::from_millis(50);
+
+/// What a limit lets pass in so long may be kept for later, beyond a grant.
+pub(crate) const GRANT_HOLD: Duration = Duration::from_millis(100);
+
+/// A grant that comes later than this is not made up for: the second in which it comes must not see
+/// twice what the limit says.
+pub(crate) const GRANT_LATEST: Duration = Duration::from_millis(500);
+
+/// Bandwidth groups: a shard looks at those in use twenty times a second.
+pub(crate) const GROUPS: usize = 1000;
+
+/// Bytes in the name of a bandwidth group.
+pub(crate) const GROUP_NAME_BYTES: usize = 256;

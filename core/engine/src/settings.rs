@@ -16,6 +16,8 @@ pub enum Kind {
         /// Largest.
         most: u64,
     },
+    /// A number with a fraction, 0 or more.
+    Decimal,
     /// Text.
     Text,
     /// A path.
@@ -157,6 +159,51 @@ settings! {
     /// Trackers that are added to every public torrent, one URL a line, tiers separated by an empty
     /// line.
     default_trackers: String = String::new(), Kind::Text, "", live;
+    /// Payload that goes out at most, of all torrents that honour it, while `speed_limit_up_enabled`.
+    speed_limit_up: u32 = 100, up_to(MOST_KB), "kB/s", live;
+    /// Whether `speed_limit_up` holds.
+    speed_limit_up_enabled: bool = false, Kind::Switch, "", live;
+    /// Payload that comes in at most, of all torrents that honour it, while
+    /// `speed_limit_down_enabled`.
+    speed_limit_down: u32 = 100, up_to(MOST_KB), "kB/s", live;
+    /// Whether `speed_limit_down` holds.
+    speed_limit_down_enabled: bool = false, Kind::Switch, "", live;
+    /// Takes the place of `speed_limit_up` while `alt_speed_enabled`.
+    alt_speed_up: u32 = 50, up_to(MOST_KB), "kB/s", live;
+    /// Takes the place of `speed_limit_down` while `alt_speed_enabled`.
+    alt_speed_down: u32 = 50, up_to(MOST_KB), "kB/s", live;
+    /// Whether the alternative limits hold, whatever the usual ones are; `alt_speed_time_enabled`
+    /// turns it on and off by the clock.
+    alt_speed_enabled: bool = false, Kind::Switch, "", live;
+    /// Whether the alternative limits begin and end by the local clock.
+    alt_speed_time_enabled: bool = false, Kind::Switch, "", live;
+    /// When they begin, in minutes after midnight.
+    alt_speed_time_begin: u32 = 540, up_to(1439), "min", live;
+    /// When they end; before their beginning for an end on the next day.
+    alt_speed_time_end: u32 = 1020, up_to(1439), "min", live;
+    /// Days on which they begin, as a sum: Sunday 1, Monday 2, Tuesday 4, Wednesday 8, Thursday 16,
+    /// Friday 32, Saturday 64.
+    alt_speed_time_day: u32 = 127, up_to(127), "", live;
+    /// Bytes sent for each byte of the torrent at which seeding ends, while `seed_ratio_limited`.
+    seed_ratio_limit: f64 = 2.0, Kind::Decimal, "", live;
+    /// Whether `seed_ratio_limit` holds.
+    seed_ratio_limited: bool = false, Kind::Switch, "", live;
+    /// Time without payload after which seeding ends, while `idle_seeding_limit_enabled`.
+    idle_seeding_limit: u32 = 30, between(1, 1_000_000), "min", live;
+    /// Whether `idle_seeding_limit` holds.
+    idle_seeding_limit_enabled: bool = false, Kind::Switch, "", live;
+    /// Whether only `download_queue_size` torrents download at a time, by their place in the queue.
+    download_queue_enabled: bool = false, Kind::Switch, "", live;
+    /// Torrents that download at a time.
+    download_queue_size: u32 = 5, up_to(1_000_000), "", live;
+    /// Whether only `seed_queue_size` torrents seed at a time, by their place in the queue.
+    seed_queue_enabled: bool = false, Kind::Switch, "", live;
+    /// Torrents that seed at a time.
+    seed_queue_size: u32 = 10, up_to(1_000_000), "", live;
+    /// Whether torrents without payload for `queue_stalled_minutes` make room for others in the queue.
+    queue_stalled_enabled: bool = true, Kind::Switch, "", live;
+    /// Time without payload after which a torrent counts as stalled.
+    queue_stalled_minutes: u32 = 30, between(1, 1_000_000), "min", live;
 }
 
 /// A folder whose .torrent files are added as they appear.
@@ -208,6 +255,8 @@ impl WatchFolder {
         Ok(())
     }
 }
+/// The largest speed limit in kB/s, 1000 B/s each: a terabyte a second, beyond any network card.
+const MOST_KB: u64 = 1_000_000_000;
 
 /// `~/Downloads`, or `downloads` in the current folder when there is no home.
 fn default_download_dir() -> PathBuf {
@@ -224,6 +273,12 @@ impl Settings {
                 && !(least..=most).contains(&value)
             {
                 return Err(format!("{} must be from {least} to {most}, not {value}", row.name));
+            }
+            // What JSON has no word for, as infinity, is null here.
+            if row.kind == Kind::Decimal
+                && values[row.name].as_f64().is_none_or(|value| value < 0.0)
+            {
+                return Err(format!("{} must be a number, 0 or more", row.name));
             }
         }
         if self.watch_folders.len() > crate::limits::WATCH_FOLDERS {
@@ -261,5 +316,9 @@ mod tests {
     fn a_number_out_of_range_is_refused_by_name() {
         let settings = Settings { reqq: 0, ..Settings::default() };
         assert!(settings.check().unwrap_err().starts_with("reqq"));
+        for bad in [-0.5, f64::NAN, f64::INFINITY] {
+            let settings = Settings { seed_ratio_limit: bad, ..Settings::default() };
+            assert!(settings.check().unwrap_err().starts_with("seed_ratio_limit"));
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! What the control side knows of each torrent, kept up to date by the shards' reports: reading it
 //! never touches a shard.
 
+use crate::{rules::Rules, settings::Settings};
 use metainfo::{Bitfield, Description, InfoHash, InfoHashV2, Layout, Metainfo, PieceHashes};
 use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
@@ -24,8 +25,12 @@ pub enum Activity {
     Verifying,
     /// Its files are being taken to another place, or wait for that.
     Moving,
+    /// Meant to download, and waiting for its turn in the queue.
+    QueuedToDownload,
     /// Fetching what is wanted.
     Downloading,
+    /// Meant to seed, and waiting for its turn in the queue.
+    QueuedToSeed,
     /// Everything wanted is there.
     Seeding,
 }
@@ -153,8 +158,16 @@ pub struct Torrent {
     pub trackers: Vec<Vec<String>>,
     /// Pieces in order rather than rarest first.
     pub sequential: bool,
+    /// The piece that they begin with then; those before it come last.
+    pub sequential_from: u32,
     /// Peers at most.
     pub peer_limit: u32,
+    /// Speed and the end of seeding.
+    pub rules: Rules,
+    /// Its place in the queue of all torrents, from 0; see [`crate::Session::settle_queue`].
+    pub queue_position: usize,
+    /// Whether its ratio or idle goal stopped it, and nobody has started it since.
+    pub finished: bool,
     /// Seconds since 1970 when it was added.
     pub added_date: u64,
     /// Seconds since 1970 when it was last started; 0 for never.
@@ -196,6 +209,30 @@ impl Torrent {
     /// Whether everything wanted is there.
     pub fn is_done(&self) -> bool {
         self.left == 0
+    }
+
+    /// Bytes uploaded for each byte of [`Self::size_when_done`]; `None` if there is none of those.
+    pub fn ratio(&self) -> Option<f64> {
+        let size = self.size_when_done();
+        (size > 0).then(|| self.totals.uploaded as f64 / size as f64)
+    }
+
+    /// Seconds for which it has run without payload, at this time (seconds since 1970); 0 if it does
+    /// not run.
+    pub fn idle_seconds(&self, now: u64) -> u64 {
+        match self.activity {
+            Activity::Downloading | Activity::Seeding => {
+                now.saturating_sub(self.totals.activity_date.max(self.start_date))
+            }
+            _ => 0,
+        }
+    }
+
+    /// Whether it has run without payload for so long that it makes room in the queue.
+    pub fn is_stalled(&self, settings: &Settings, now: u64) -> bool {
+        settings.queue_stalled_enabled
+            && self.idle_seconds(now) >= u64::from(settings.queue_stalled_minutes) * 60
+            && matches!(self.activity, Activity::Downloading | Activity::Seeding)
     }
 
     /// Bytes present of each file, in verified pieces.

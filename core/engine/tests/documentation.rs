@@ -16,6 +16,7 @@ fn values(row: &Row) -> String {
     match row.kind {
         Kind::Switch => "`true` or `false`".to_owned(),
         Kind::Number { least, most } => format!("number, {least} to {most}{unit}"),
+        Kind::Decimal => "number, with a fraction".to_owned(),
         Kind::Text => "text".to_owned(),
         Kind::Path => "path".to_owned(),
         Kind::Folders => "tables, see below".to_owned(),

@@ -56,6 +56,7 @@ mod budget;
 mod candidates;
 mod choker;
 pub mod limits;
+mod meter;
 mod peer;
 mod picker;
 mod pieces;
@@ -67,6 +68,7 @@ mod swarm;
 
 pub use budget::MemoryBudget;
 pub use candidates::Source;
+pub use meter::{Flow, Way};
 pub use picker::Phase;
 pub use settings::{Priority, Settings};
 pub use swarm::{

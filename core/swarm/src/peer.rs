@@ -71,6 +71,8 @@ pub(crate) struct Peer {
     pub(crate) sending: bool,
     /// Blocks that go into one transmit: as many as it takes within about a second.
     pub(crate) burst: u16,
+    /// Whether it stands in line for credit, by [`crate::Way`].
+    pub(crate) held: [bool; 2],
     /// Whether it has been given up already and only the action is yet to be taken.
     pub(crate) doomed: bool,
 }

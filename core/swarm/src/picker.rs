@@ -48,7 +48,10 @@ pub(crate) struct Picker {
     open: Slab<OpenPiece>,
     /// Slots of open pieces with free blocks that are wanted.
     workable: Vec<u32>,
-    /// No queued piece comes before this one; where the sequential search starts.
+    /// The piece that the sequential search begins with.
+    sequential_from: u32,
+    /// No queued piece comes before this one in that search; its place, as in
+    /// [`Self::place_of`].
     first_queued: u32,
     /// Pieces that failed their hash since they were last ours.
     suspects: std::collections::BTreeSet<PieceIndex>,
@@ -104,6 +107,7 @@ impl Picker {
             queue: RarestFirst::new(geometry.piece_count()),
             open: Slab::new(),
             workable: Vec::new(),
+            sequential_from: 0,
             first_queued: 0,
             suspects: Default::default(),
             sequential,
@@ -270,7 +274,7 @@ impl Picker {
             if !mine && (open.suspect || (open.exclusive && !any)) || !asker.may_have(open.piece) {
                 continue;
             }
-            let order = if self.sequential { open.piece.get() } else { open.free() };
+            let order = if self.sequential { self.place_of(open.piece) } else { open.free() };
             let rank = (self.priority(open.piece), mine, Reverse(order));
             if best.is_none_or(|(best, _)| rank > best) {
                 best = Some((rank, slot as usize));
@@ -322,18 +326,41 @@ impl Picker {
     }
 
     fn next_in_order(&mut self, asker: &Asker<'_>) -> Option<PieceIndex> {
-        let geometry = self.geometry;
-        let from = |first| (first..geometry.piece_count()).filter_map(move |n| geometry.piece(n));
-        self.first_queued = from(self.first_queued)
-            .find(|&piece| self.queue.is_queued(piece))
-            .map_or(geometry.piece_count(), PieceIndex::get);
+        let count = self.geometry.piece_count();
+        self.first_queued = (self.first_queued..count)
+            .find(|&place| self.at_place(place).is_some_and(|piece| self.queue.is_queued(piece)))
+            .unwrap_or(count);
         self.queue.priorities().find_map(|priority| {
-            from(self.first_queued).find(|&piece| {
+            (self.first_queued..count).filter_map(|place| self.at_place(place)).find(|&piece| {
                 self.queue.is_queued(piece)
                     && self.priority(piece) == priority
                     && asker.pieces.has(piece)
             })
         })
+    }
+
+    /// The sequential search begins with this piece, or with the first if it does not exist; those
+    /// before it come last.
+    pub(crate) fn begin_with(&mut self, piece: u32) {
+        let piece = if piece < self.geometry.piece_count() { piece } else { 0 };
+        if piece != self.sequential_from {
+            self.sequential_from = piece;
+            self.first_queued = 0;
+        }
+    }
+
+    /// Where the piece stands in the sequential search, from 0.
+    fn place_of(&self, piece: PieceIndex) -> u32 {
+        match piece.get().checked_sub(self.sequential_from) {
+            Some(place) => place,
+            None => self.geometry.piece_count() - self.sequential_from + piece.get(),
+        }
+    }
+
+    fn at_place(&self, place: u32) -> Option<PieceIndex> {
+        let behind = self.geometry.piece_count() - self.sequential_from;
+        let piece = if place < behind { self.sequential_from + place } else { place - behind };
+        self.geometry.piece(piece)
     }
 
     fn take_blocks(

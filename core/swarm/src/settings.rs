@@ -35,6 +35,8 @@ pub struct Settings {
     pub peer_idle_timeout: Duration,
     /// Whether pieces are fetched in order rather than rarest first. Default false.
     pub sequential: bool,
+    /// The piece that they begin with then; those before it come last. Default 0.
+    pub sequential_from: u32,
     /// Whether connections on which neither side wants anything are closed. Default true.
     pub close_redundant: bool,
     /// Our listening port as told to peers in the extension handshake (BEP 10 `p`); 0 for none.
@@ -50,6 +52,7 @@ impl Default for Settings {
             request_timeout: Duration::from_secs(60),
             peer_idle_timeout: Duration::from_secs(150),
             sequential: false,
+            sequential_from: 0,
             close_redundant: true,
             listen_port: 0,
         }

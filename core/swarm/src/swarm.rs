@@ -3,6 +3,7 @@
 mod blocks;
 mod fault;
 mod interest;
+mod limit;
 mod messages;
 mod status;
 mod time;
@@ -14,10 +15,11 @@ pub use status::{PartialPiece, PeerStatus, Stats};
 pub use transmit::Transmit;
 
 use crate::{
-    MemoryBudget, PeerKey, Priority, Settings, Source,
+    MemoryBudget, PeerKey, Priority, Settings, Source, Way,
     candidates::Candidates,
     choker::{Choker, Chosen, Contender},
     limits::{FIRST_BURST, RETRY_AFTER_USE, TICK},
+    meter::Meter,
     peer::{Peer, ReadyList},
     picker::Picker,
     pieces::Pieces,
@@ -58,6 +60,8 @@ pub struct Swarm {
     starved: Vec<PeerKey>,
     starved_for_memory: bool,
     actions: VecDeque<Action>,
+    /// What speed limits let through, by [`crate::Way`].
+    meters: [Meter; 2],
     downloading: bool,
     uploading: bool,
     completed: bool,
@@ -167,7 +171,8 @@ impl Swarm {
         );
         let mut rng = fastrand::Rng::with_seed(seed);
         let settings = settings.clamped();
-        let picker = Picker::new(geometry, have, settings.sequential, budget, rng.fork());
+        let mut picker = Picker::new(geometry, have, settings.sequential, budget, rng.fork());
+        picker.begin_with(settings.sequential_from);
         Swarm {
             geometry,
             settings,
@@ -183,6 +188,7 @@ impl Swarm {
             starved: Vec::new(),
             starved_for_memory: false,
             actions: VecDeque::new(),
+            meters: Default::default(),
             downloading: true,
             uploading: true,
             unchoked: 0,
@@ -271,6 +277,7 @@ impl Swarm {
             .retain(|action| !matches!(action, Action::Disconnect { peer, .. } if *peer == key));
         self.ready.retain(|&ready| ready != key);
         self.starved.retain(|&starved| starved != key);
+        self.leave_line(key, &peer);
         self.reschedule(now, &peer, reason);
         if !peer.choked {
             self.unchoked -= 1;
@@ -303,11 +310,12 @@ impl Swarm {
 
     /// Gives all outstanding requests of the peer back to the picker.
     fn drop_requests(&mut self, peer: &mut Peer) {
-        let picker = &mut self.picker;
+        let (picker, meter) = (&mut self.picker, &mut self.meters[Way::Down as usize]);
         peer.pipeline.remove_where(|request| {
             if request.live {
                 picker.release(request.block);
             }
+            meter.give_back(u64::from(request.block.length()));
             true
         });
     }
@@ -338,6 +346,7 @@ impl Swarm {
     pub fn set_settings(&mut self, now: Duration, settings: Settings) {
         self.settings = settings.clamped();
         self.picker.sequential = self.settings.sequential;
+        self.picker.begin_with(self.settings.sequential_from);
         let surplus = self.peers.len().saturating_sub(self.settings.max_peers as usize);
         let newest: Vec<_> =
             self.peers.iter().rev().map(|(k, _)| PeerKey(k as u32)).take(surplus).collect();
@@ -468,6 +477,7 @@ fn fresh(now: Duration, new: NewPeer) -> Peer {
         ready: false,
         sending: false,
         burst: FIRST_BURST,
+        held: [false; 2],
         doomed: false,
     }
 }

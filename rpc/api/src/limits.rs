@@ -11,3 +11,6 @@ pub const LABELS: usize = 1000;
 
 /// Bytes in a label.
 pub const LABEL_BYTES: usize = 1024;
+
+/// A speed limit in kB/s: a terabyte a second, beyond any network card.
+pub const SPEED: u32 = 1_000_000_000;

@@ -100,6 +100,22 @@ objects! {
         rate_to_peer "rateToPeer": u64,
     }
 
+    /// An element of `group`: a bandwidth group.
+    struct Group<'a> {
+        /// Whether the session's speed limits hold for its torrents.
+        honors_session_limits "honorsSessionLimits": bool,
+        /// Its name.
+        name "name": Cow<'a, str>,
+        /// kB/s.
+        speed_limit_down "speed-limit-down": u32,
+        /// Whether that holds.
+        speed_limit_down_enabled "speed-limit-down-enabled": bool,
+        /// kB/s.
+        speed_limit_up "speed-limit-up": u32,
+        /// Whether that holds.
+        speed_limit_up_enabled "speed-limit-up-enabled": bool,
+    }
+
     /// `peers_from`: connected peers by where we know them from.
     struct PeersFrom {
         /// Resume data.

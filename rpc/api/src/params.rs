@@ -6,8 +6,8 @@ use serde_json::{Map, Value};
 
 mod torrent;
 pub use torrent::{
-    FileChanges, FilePriority, Format, RenamePath, SetLocation, Source, TorrentAdd, TorrentGet,
-    TorrentRemove, TorrentSet,
+    FileChanges, FilePriority, Format, GroupSet, RenamePath, SetLocation, Source, TorrentAdd,
+    TorrentGet, TorrentRemove, TorrentSet, groups_asked,
 };
 
 /// The arguments of a call.

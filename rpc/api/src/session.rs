@@ -76,19 +76,19 @@ pub enum State {
 
 settings! {
     /// kB/s while alternative limits hold.
-    alt_speed_down "alt-speed-down": u32 = 50, Fixed;
+    alt_speed_down "alt-speed-down": u32 = 50, Set;
     /// Whether alternative limits hold now.
-    alt_speed_enabled "alt-speed-enabled": bool = false, Fixed;
-    /// Minutes after midnight.
-    alt_speed_time_begin "alt-speed-time-begin": u32 = 540, Fixed;
-    /// Bits of weekdays from Sunday.
-    alt_speed_time_day "alt-speed-time-day": u32 = 127, Fixed;
+    alt_speed_enabled "alt-speed-enabled": bool = false, Set;
+    /// Minutes after midnight, local time.
+    alt_speed_time_begin "alt-speed-time-begin": u32 = 540, Set;
+    /// Bits of weekdays from Sunday, on which it begins.
+    alt_speed_time_day "alt-speed-time-day": u32 = 127, Set;
     /// Whether alternative limits follow the clock.
-    alt_speed_time_enabled "alt-speed-time-enabled": bool = false, Fixed;
-    /// Minutes after midnight.
-    alt_speed_time_end "alt-speed-time-end": u32 = 1020, Fixed;
+    alt_speed_time_enabled "alt-speed-time-enabled": bool = false, Set;
+    /// Minutes after midnight, local time; before the beginning for the next day.
+    alt_speed_time_end "alt-speed-time-end": u32 = 1020, Set;
     /// kB/s while alternative limits hold.
-    alt_speed_up "alt-speed-up": u32 = 50, Fixed;
+    alt_speed_up "alt-speed-up": u32 = 50, Set;
     /// Whether failed log-ins are counted.
     anti_brute_force_enabled "anti-brute-force-enabled": bool = false, Fixed;
     /// How many are too many.
@@ -112,15 +112,15 @@ settings! {
     /// Bytes that can be written there; -1 if unknown.
     download_dir_free_space "download-dir-free-space": i64 = -1, Told;
     /// Whether downloads queue.
-    download_queue_enabled "download-queue-enabled": bool = false, Fixed;
+    download_queue_enabled "download-queue-enabled": bool = false, Set;
     /// How many at a time.
-    download_queue_size "download-queue-size": u32 = 5, Fixed;
+    download_queue_size "download-queue-size": u32 = 5, Set;
     /// `required`, `preferred` or `allowed` (older dialect: `tolerated`).
     encryption "encryption": Encryption = Encryption::Allowed, Fixed;
     /// Minutes without payload after which seeding ends.
-    idle_seeding_limit "idle-seeding-limit": u32 = 30, Fixed;
+    idle_seeding_limit "idle-seeding-limit": u32 = 30, Set;
     /// Whether that holds.
-    idle_seeding_limit_enabled "idle-seeding-limit-enabled": bool = false, Fixed;
+    idle_seeding_limit_enabled "idle-seeding-limit-enabled": bool = false, Set;
     /// Folder of incomplete torrents.
     incomplete_dir "incomplete-dir": String = String::new(), Set;
     /// Whether it is used.
@@ -142,9 +142,9 @@ settings! {
     /// Ways to connect, the best first.
     preferred_transports "preferred_transports": Vec<&'static str> = vec!["tcp"], Fixed;
     /// Whether idle torrents leave the queue.
-    queue_stalled_enabled "queue-stalled-enabled": bool = false, Fixed;
+    queue_stalled_enabled "queue-stalled-enabled": bool = false, Set;
     /// Minutes until then.
-    queue_stalled_minutes "queue-stalled-minutes": u32 = 30, Fixed;
+    queue_stalled_minutes "queue-stalled-minutes": u32 = 30, Set;
     /// Whether incomplete files are named `.part`.
     rename_partial_files "rename-partial-files": bool = false, Set;
     /// Requests that a peer may queue.
@@ -169,25 +169,25 @@ settings! {
     script_torrent_done_seeding_filename "script-torrent-done-seeding-filename": String
         = String::new(), Set;
     /// Whether seeds queue.
-    seed_queue_enabled "seed-queue-enabled": bool = false, Fixed;
+    seed_queue_enabled "seed-queue-enabled": bool = false, Set;
     /// How many at a time.
-    seed_queue_size "seed-queue-size": u32 = 10, Fixed;
+    seed_queue_size "seed-queue-size": u32 = 10, Set;
     /// Ratio at which seeding ends.
-    seed_ratio_limit "seedRatioLimit": f64 = 2.0, Fixed;
+    seed_ratio_limit "seedRatioLimit": f64 = 2.0, Set;
     /// Whether it does.
-    seed_ratio_limited "seedRatioLimited": bool = false, Fixed;
+    seed_ratio_limited "seedRatioLimited": bool = false, Set;
     /// Whether new torrents fetch their pieces in order.
     sequential_download "sequential_download": bool = false, Set;
     /// The id that requests need in a header.
     session_id "session-id": String = String::new(), Told;
     /// kB/s.
-    speed_limit_down "speed-limit-down": u32 = 100, Fixed;
+    speed_limit_down "speed-limit-down": u32 = 100, Set;
     /// Whether that holds.
-    speed_limit_down_enabled "speed-limit-down-enabled": bool = false, Fixed;
+    speed_limit_down_enabled "speed-limit-down-enabled": bool = false, Set;
     /// kB/s.
-    speed_limit_up "speed-limit-up": u32 = 100, Fixed;
+    speed_limit_up "speed-limit-up": u32 = 100, Set;
     /// Whether that holds.
-    speed_limit_up_enabled "speed-limit-up-enabled": bool = false, Fixed;
+    speed_limit_up_enabled "speed-limit-up-enabled": bool = false, Set;
     /// Whether new torrents start at once.
     start_added_torrents "start-added-torrents": bool = true, Set;
     /// Whether TCP is used.
@@ -243,9 +243,20 @@ impl SessionValues {
 
 /// The arguments of session_set that are served; absent ones leave things as they are. All others
 /// are ignored, as are read-only ones.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 #[allow(missing_docs)]
 pub struct SessionSet {
+    pub alt_speed_down: Option<i64>,
+    pub alt_speed_enabled: Option<bool>,
+    pub alt_speed_time_begin: Option<i64>,
+    pub alt_speed_time_day: Option<i64>,
+    pub alt_speed_time_enabled: Option<bool>,
+    pub alt_speed_time_end: Option<i64>,
+    pub alt_speed_up: Option<i64>,
+    pub speed_limit_down: Option<i64>,
+    pub speed_limit_down_enabled: Option<bool>,
+    pub speed_limit_up: Option<i64>,
+    pub speed_limit_up_enabled: Option<bool>,
     pub default_trackers: Option<String>,
     pub blocklist_enabled: Option<bool>,
     pub blocklist_url: Option<String>,
@@ -260,10 +271,20 @@ pub struct SessionSet {
     pub incomplete_dir: Option<String>,
     pub incomplete_dir_enabled: Option<bool>,
     pub rename_partial_files: Option<bool>,
+    pub download_queue_enabled: Option<bool>,
+    pub download_queue_size: Option<i64>,
+    pub idle_seeding_limit: Option<i64>,
+    pub idle_seeding_limit_enabled: Option<bool>,
     pub peer_limit_global: Option<i64>,
     pub peer_limit_per_torrent: Option<i64>,
     pub peer_port: Option<i64>,
+    pub queue_stalled_enabled: Option<bool>,
+    pub queue_stalled_minutes: Option<i64>,
     pub reqq: Option<i64>,
+    pub seed_queue_enabled: Option<bool>,
+    pub seed_queue_size: Option<i64>,
+    pub seed_ratio_limit: Option<f64>,
+    pub seed_ratio_limited: Option<bool>,
     pub sequential_download: Option<bool>,
     pub start_added_torrents: Option<bool>,
 }
@@ -287,7 +308,30 @@ impl SessionSet {
         }
         let default_trackers = params.text(name("default_trackers", "default-trackers"));
         default_trackers.map(tracker_list::parse).transpose()?;
+        let switch = |field: SessionField| params.switch(field.name());
+        let number = |field: SessionField| params.integer(field.name());
         Ok(SessionSet {
+            alt_speed_down: number(SessionField::alt_speed_down),
+            alt_speed_enabled: switch(SessionField::alt_speed_enabled),
+            alt_speed_time_begin: number(SessionField::alt_speed_time_begin),
+            alt_speed_time_day: number(SessionField::alt_speed_time_day),
+            alt_speed_time_enabled: switch(SessionField::alt_speed_time_enabled),
+            alt_speed_time_end: number(SessionField::alt_speed_time_end),
+            alt_speed_up: number(SessionField::alt_speed_up),
+            speed_limit_down: number(SessionField::speed_limit_down),
+            speed_limit_down_enabled: switch(SessionField::speed_limit_down_enabled),
+            speed_limit_up: number(SessionField::speed_limit_up),
+            speed_limit_up_enabled: switch(SessionField::speed_limit_up_enabled),
+            download_queue_enabled: switch(SessionField::download_queue_enabled),
+            download_queue_size: number(SessionField::download_queue_size),
+            idle_seeding_limit: number(SessionField::idle_seeding_limit),
+            idle_seeding_limit_enabled: switch(SessionField::idle_seeding_limit_enabled),
+            queue_stalled_enabled: switch(SessionField::queue_stalled_enabled),
+            queue_stalled_minutes: number(SessionField::queue_stalled_minutes),
+            seed_queue_enabled: switch(SessionField::seed_queue_enabled),
+            seed_queue_size: number(SessionField::seed_queue_size),
+            seed_ratio_limit: params.double(SessionField::seed_ratio_limit.name()),
+            seed_ratio_limited: switch(SessionField::seed_ratio_limited),
             default_trackers: default_trackers.map(str::to_owned),
             blocklist_enabled: params.switch(name("blocklist_enabled", "blocklist-enabled")),
             blocklist_url: params.text(name("blocklist_url", "blocklist-url")).map(str::to_owned),

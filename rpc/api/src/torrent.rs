@@ -96,7 +96,7 @@ fields! {
         error "error": i32;
         /// What is wrong; empty if nothing.
         error_string "errorString": Cow<'_, str>;
-        /// Seconds to completion; -1 not available, -2 unknown.
+        /// Seconds to completion, or to the ratio goal while seeding; -1 not available, -2 unknown.
         eta "eta": i64;
         /// Number of files.
         file_count "file-count": usize;
@@ -150,7 +150,7 @@ fields! {
         primary_mime_type "primary-mime-type": Cow<'_, str>;
         /// -1 low, 0 normal, 1 high, for each file.
         priorities "priorities": Vec<i32>;
-        /// Its place among all torrents, from 0; by ids as long as there are no queues.
+        /// Its place in the queue of all torrents, from 0.
         queue_position "queuePosition": usize;
         /// Bytes per second of payload coming in.
         rate_download "rateDownload": u64;
@@ -170,7 +170,8 @@ fields! {
         source "source": Cow<'_, str>;
         /// Seconds since 1970 when it was last started.
         start_date "startDate": u64;
-        /// 0 stopped, 1 queued to verify, 2 verifying, 4 downloading, 6 seeding.
+        /// 0 stopped, 1 queued to verify, 2 verifying, 3 queued to download, 4 downloading, 5 queued
+        /// to seed, 6 seeding.
         status "status": i32;
         /// Path of its .torrent on the server.
         torrent_file "torrentFile": Cow<'_, str>;
@@ -186,6 +187,36 @@ fields! {
         upload_ratio "uploadRatio": f64;
         /// Payload bytes sent, ever.
         uploaded_ever "uploadedEver": u64;
+        /// Seconds until the idle goal ends seeding if no payload goes out; -1 if none does.
+        eta_idle "etaIdle": i64;
+        /// Whether its ratio or idle goal stopped it.
+        is_finished "isFinished": bool;
+        /// Whether it runs without payload for longer than `queue_stalled_minutes`.
+        is_stalled "isStalled": bool;
+        /// Minutes without payload after which seeding ends, if the mode is 1.
+        seed_idle_limit "seedIdleLimit": u32;
+        /// Which idle limit holds: 0 the session's, 1 its own, 2 none.
+        seed_idle_mode "seedIdleMode": i32;
+        /// Ratio at which seeding ends, if the mode is 1.
+        seed_ratio_limit "seedRatioLimit": f64;
+        /// Which ratio limit holds: 0 the session's, 1 its own, 2 none.
+        seed_ratio_mode "seedRatioMode": i32;
+        /// The piece that sequential download begins with; those before it come last.
+        sequential_download_from_piece "sequential_download_from_piece": u32;
+        /// Its weight among others where a speed limit binds: -1 low, 0 normal, 1 high.
+        bandwidth_priority "bandwidthPriority": i32;
+        /// Its own limit of payload coming in, in kB/s.
+        download_limit "downloadLimit": u32;
+        /// Whether that limit holds.
+        download_limited "downloadLimited": bool;
+        /// The bandwidth group that it shares limits with; empty for none.
+        group "group": &str;
+        /// Whether the session's speed limits hold for it.
+        honors_session_limits "honorsSessionLimits": bool;
+        /// Its own limit of payload going out, in kB/s.
+        upload_limit "uploadLimit": u32;
+        /// Whether that limit holds.
+        upload_limited "uploadLimited": bool;
         /// Whether each file is to be downloaded; numbers in the older dialect.
         wanted "wanted": Wanted;
         /// Web servers that have the files.
@@ -194,40 +225,10 @@ fields! {
         webseeds_ex "webseeds_ex": Vec<WebSeed<'_>>;
     }
     fixed {
-        /// -1 low, 0 normal, 1 high; there are no priorities between torrents yet.
-        bandwidth_priority "bandwidthPriority": i32 = 0;
-        /// kB/s; there are no speed limits yet.
-        download_limit "downloadLimit": u32 = 0;
-        /// Whether that limit holds.
-        download_limited "downloadLimited": bool = false;
-        /// Seconds to the idle limit; there is none yet.
-        eta_idle "etaIdle": i64 = -1;
-        /// Bandwidth group; there are none yet.
-        group "group": &'static str = "";
-        /// Whether the session's speed limits hold; there are none yet.
-        honors_session_limits "honorsSessionLimits": bool = true;
-        /// Whether its ratio or idle goal stopped it; there are none yet.
-        is_finished "isFinished": bool = false;
-        /// Whether it runs but idles; not told yet.
-        is_stalled "isStalled": bool = false;
         /// Seconds since 1970 from when an announce may be asked for.
         manual_announce_time "manualAnnounceTime": u64 = 0;
         /// Share of the metadata that is here; there are no magnet links yet.
         metadata_percent_complete "metadataPercentComplete": f64 = 1.0;
-        /// Minutes without payload after which seeding ends; not there yet.
-        seed_idle_limit "seedIdleLimit": u32 = 30;
-        /// 0 global, 1 own, 2 unlimited.
-        seed_idle_mode "seedIdleMode": i32 = 0;
-        /// Ratio at which seeding ends; not there yet.
-        seed_ratio_limit "seedRatioLimit": f64 = 2.0;
-        /// 0 global, 1 own, 2 unlimited.
-        seed_ratio_mode "seedRatioMode": i32 = 0;
-        /// First piece of sequential download; always the first yet.
-        sequential_download_from_piece "sequential_download_from_piece": u32 = 0;
-        /// kB/s; there are no speed limits yet.
-        upload_limit "uploadLimit": u32 = 0;
-        /// Whether that limit holds.
-        upload_limited "uploadLimited": bool = false;
         /// Web seeds in use; there are none yet.
         webseeds_sending_to_us "webseedsSendingToUs": u32 = 0;
     }

@@ -2,11 +2,14 @@
 
 use crate::{Code, RpcError};
 
-/// Reads a list. Blank lines may be several, line ends those of Windows. A URL that is malformed or
-/// repeated spoils the whole list.
+/// Reads a list. Blank lines may be several, line ends those of Windows. URLs that differ in their
+/// scheme alone are ways to one tracker, and go into one tier. A URL that is malformed or repeated
+/// spoils the whole list.
 pub fn parse(text: &str) -> Result<Vec<Vec<String>>, RpcError> {
     let mut tiers: Vec<Vec<String>> = Vec::new();
     let mut seen = std::collections::HashSet::new();
+    // Which tier each tracker is in, by its URL without the scheme.
+    let mut tier_of = std::collections::HashMap::<&str, usize>::new();
     let mut new_tier = true;
     for line in text.lines().map(str::trim) {
         if line.is_empty() {
@@ -20,12 +23,17 @@ pub fn parse(text: &str) -> Result<Vec<Vec<String>>, RpcError> {
                 format!("invalid tracker list: {line} stands in it twice"),
             ));
         }
+        let (_, tracker) = line.split_once("://").unwrap_or_default();
+        if let Some(&tier) = tier_of.get(tracker) {
+            tiers[tier].push(line.to_owned());
+            continue;
+        }
         if std::mem::take(&mut new_tier) {
             tiers.push(Vec::new());
         }
-        if let Some(tier) = tiers.last_mut() {
-            tier.push(line.to_owned());
-        }
+        let last = tiers.len() - 1;
+        tiers[last].push(line.to_owned());
+        tier_of.insert(tracker, last);
     }
     Ok(tiers)
 }
@@ -73,6 +81,15 @@ mod tests {
         assert_eq!(tiers, [vec!["http://a/announce", "udp://b:1"], vec!["HTTPS://c"]]);
         assert_eq!(write(&tiers), "http://a/announce\nudp://b:1\n\nHTTPS://c\n");
         assert!(parse("").unwrap().is_empty());
+    }
+
+    #[test]
+    fn ways_to_one_tracker_are_in_one_tier() {
+        let tiers =
+            parse("http://a/x\n\nudp://b/x\n\nudp://a/x\nhttps://a/x\nhttp://c/x\n").unwrap();
+        let expected: [&[&str]; 3] =
+            [&["http://a/x", "udp://a/x", "https://a/x"], &["udp://b/x"], &["http://c/x"]];
+        assert_eq!(tiers, expected);
     }
 
     #[test]

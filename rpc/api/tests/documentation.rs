@@ -11,16 +11,6 @@ use ringseed_api::{
 };
 use std::{fmt::Write, fs, path::PathBuf};
 
-/// The methods of Transmission 4.1 that are not served yet.
-const MISSING_METHODS: [&str; 6] = [
-    "queue_move_top",
-    "queue_move_up",
-    "queue_move_down",
-    "queue_move_bottom",
-    "group_get",
-    "group_set",
-];
-
 fn names(name: Name) -> String {
     match name.snake == name.legacy {
         true => format!("`{}`", name.snake),
@@ -42,14 +32,6 @@ fn methods() -> String {
         let may = |role: &&Role| role.may(method.access);
         let role = Role::ALL.iter().find(may).expect("an admin may everything");
         writeln!(text, "| {name} | {changes} | {role} | yes |").unwrap();
-    }
-    for name in MISSING_METHODS {
-        writeln!(
-            text,
-            "| `{name}` / `{}` | | | not yet: “method not found” |",
-            name.replace('_', "-")
-        )
-        .unwrap();
     }
     text
 }

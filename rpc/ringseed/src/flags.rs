@@ -12,13 +12,26 @@ use toml_edit::Value;
 pub struct SettingsFlags<const DAEMON: bool>(pub Vec<(&'static str, Value)>);
 
 /// Settings that `ringseed get` has its own words for, or no use.
-const DAEMON_ONLY: [&str; 6] = [
+const DAEMON_ONLY: &[&str] = &[
     "download_dir",
     "incomplete_dir",
     "incomplete_dir_enabled",
     "rpc_bind",
     "start_added_torrents",
     "default_trackers",
+    "alt_speed_up",
+    "alt_speed_down",
+    "alt_speed_enabled",
+    "alt_speed_time_enabled",
+    "alt_speed_time_begin",
+    "alt_speed_time_end",
+    "alt_speed_time_day",
+    "download_queue_enabled",
+    "download_queue_size",
+    "seed_queue_enabled",
+    "seed_queue_size",
+    "queue_stalled_enabled",
+    "queue_stalled_minutes",
 ];
 
 impl<const DAEMON: bool> SettingsFlags<DAEMON> {
@@ -53,6 +66,7 @@ fn arg(row: &'static Row) -> Arg {
         Kind::Number { least, most } => arg
             .value_parser(value_parser!(u64).range(least..=most))
             .value_name(if row.unit.is_empty() { "N" } else { row.unit }),
+        Kind::Decimal => arg.value_parser(value_parser!(f64)).value_name("N"),
         Kind::Text if row.name == "driver" => {
             arg.value_parser(PossibleValuesParser::new(["auto", "uring", "mio"]))
         }
@@ -71,6 +85,7 @@ impl<const DAEMON: bool> FromArgMatches for SettingsFlags<DAEMON> {
                     .get_one::<u64>(row.name)
                     .map(|&value| i64::try_from(value).unwrap_or(i64::MAX).into()),
                 Kind::Folders => None,
+                Kind::Decimal => matches.get_one::<f64>(row.name).map(|&value| value.into()),
                 Kind::Text | Kind::Path => matches.get_one::<String>(row.name).map(Value::from),
             }
         };

@@ -108,7 +108,10 @@ async fn watch(session: &Session, id: TorrentId, seed: bool) -> anyhow::Result<(
 fn doing(torrent: &Torrent) -> String {
     let traffic = &torrent.traffic;
     match torrent.activity {
-        Activity::Stopped | Activity::Moving => "starting".to_owned(),
+        Activity::Stopped
+        | Activity::Moving
+        | Activity::QueuedToDownload
+        | Activity::QueuedToSeed => "starting".to_owned(),
         Activity::QueuedToVerify | Activity::Verifying => {
             format!("checking {}", human::percent(torrent.verify_progress))
         }

@@ -21,8 +21,10 @@ use std::{
 
 mod add;
 mod get;
+mod groups;
 mod network;
 mod places;
+mod queue;
 mod session;
 mod set;
 
@@ -62,13 +64,18 @@ pub(crate) fn module(control: Control) -> RpcModule<Control> {
     register(m, "torrent_set", set::torrent_set);
     register(m, "torrent_remove", torrent_remove);
     register(m, "torrent_start", torrent_start);
-    // Without queues there is nothing to jump.
-    register(m, "torrent_start_now", torrent_start);
+    register(m, "torrent_start_now", torrent_start_now);
     register(m, "torrent_stop", torrent_stop);
     register(m, "torrent_verify", torrent_verify);
     register(m, "torrent_reannounce", torrent_reannounce);
     register(m, "torrent_set_location", places::torrent_set_location);
     register(m, "torrent_rename_path", places::torrent_rename_path);
+    register(m, "queue_move_top", queue::top);
+    register(m, "queue_move_up", queue::up);
+    register(m, "queue_move_down", queue::down);
+    register(m, "queue_move_bottom", queue::bottom);
+    register(m, "group_get", groups::group_get);
+    register(m, "group_set", groups::group_set);
     register(m, "session_get", session::session_get);
     register(m, "session_set", session::session_set);
     register(m, "session_stats", session::session_stats);
@@ -79,8 +86,19 @@ pub(crate) fn module(control: Control) -> RpcModule<Control> {
     module
 }
 
+/// In the order of the queue, so that those in front get the free places.
 async fn torrent_start(control: Arc<Control>, params: Params) -> Outcome {
-    control.session.start_torrents(&control.selected(&params));
+    let mut ids = control.selected(&params);
+    control.session.settle_queue();
+    control.session.read(|catalog| {
+        ids.sort_by_key(|&id| catalog.get(id).map(|torrent| torrent.queue_position));
+    });
+    control.session.start_torrents(&ids);
+    nothing()
+}
+
+async fn torrent_start_now(control: Arc<Control>, params: Params) -> Outcome {
+    control.session.start_torrents_now(&control.selected(&params));
     nothing()
 }
 

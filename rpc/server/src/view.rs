@@ -1,6 +1,6 @@
 //! An engine's torrent as torrent_get tells it.
 
-use crate::mime;
+use crate::{methods::unix_now, mime};
 use api::{
     Base64, Wanted,
     objects::{File, FileStat, Peer, PeersFrom, Tracker, TrackerStat, WebSeed},
@@ -8,7 +8,10 @@ use api::{
     tracker_list,
 };
 use data_encoding::HEXLOWER;
-use engine::status::{Activity, Detail, Priority, Torrent, TrackerStatus, Trouble};
+use engine::{
+    settings::Settings,
+    status::{Activity, Detail, Priority, Torrent, TrackerStatus, Trouble},
+};
 use metainfo::FileIndex;
 use std::{borrow::Cow, fmt::Write, path::Path};
 
@@ -17,8 +20,8 @@ mod peers;
 /// A torrent with what is known of it beyond the catalog.
 pub(crate) struct View<'a> {
     pub(crate) torrent: &'a Torrent,
-    /// Its place among all, from 0.
-    pub(crate) position: usize,
+    /// The session's settings, where it goes by them.
+    pub(crate) settings: &'a Settings,
     /// Its shard's answer, if it was asked.
     pub(crate) detail: Option<&'a Detail>,
     /// The folder of the copies of .torrent files.
@@ -56,6 +59,18 @@ impl View<'_> {
         let all = self.torrent.file_progress();
         visible_files(self.torrent).map(|(index, _)| all[index.as_usize()]).collect()
     }
+
+    /// Seconds until the ratio goal ends seeding.
+    fn eta_of_ratio(&self) -> i64 {
+        let torrent = self.torrent;
+        let Some(goal) = torrent.rules.ratio_goal(self.settings) else { return -1 };
+        let missing = goal * torrent.size_when_done() as f64 - torrent.totals.uploaded as f64;
+        match torrent.traffic.upload_rate {
+            _ if missing <= 0.0 => 0,
+            0 => -2,
+            rate => (missing / rate as f64).ceil() as i64,
+        }
+    }
 }
 
 /// A skipped file has no other priority: it is normal when it is wanted again.
@@ -82,6 +97,10 @@ impl TorrentView for View<'_> {
         }
         let pieces = self.torrent.meta.layout.geometry().pieces();
         pieces.map(|piece| if self.torrent.have.has(piece) { -1 } else { 0 }).collect()
+    }
+
+    fn bandwidth_priority(&self) -> i32 {
+        self.torrent.rules.priority.into()
     }
 
     fn bytes_completed(&self) -> Vec<u64> {
@@ -116,6 +135,14 @@ impl TorrentView for View<'_> {
         self.torrent.download_dir.to_string_lossy()
     }
 
+    fn download_limit(&self) -> u32 {
+        self.torrent.rules.download.kilobytes
+    }
+
+    fn download_limited(&self) -> bool {
+        self.torrent.rules.download.enabled
+    }
+
     fn downloaded_ever(&self) -> u64 {
         self.torrent.totals.downloaded
     }
@@ -146,7 +173,16 @@ impl TorrentView for View<'_> {
         match (self.torrent.activity, self.torrent.traffic.download_rate) {
             (Activity::Downloading, 0) => -2,
             (Activity::Downloading, rate) => seconds(self.torrent.left.div_ceil(rate)),
+            (Activity::Seeding, _) => self.eta_of_ratio(),
             _ => -1,
+        }
+    }
+
+    fn eta_idle(&self) -> i64 {
+        let goal = self.torrent.rules.idle_goal(self.settings);
+        match goal.filter(|_| self.torrent.activity == Activity::Seeding) {
+            Some(goal) => seconds(goal.saturating_sub(self.torrent.idle_seconds(unix_now()))),
+            None => -1,
         }
     }
 
@@ -183,6 +219,10 @@ impl TorrentView for View<'_> {
         files.map(file).collect()
     }
 
+    fn group(&self) -> &str {
+        &self.torrent.rules.group
+    }
+
     fn hash_string(&self) -> String {
         HEXLOWER.encode(&self.torrent.info_hash.0)
     }
@@ -195,12 +235,24 @@ impl TorrentView for View<'_> {
         self.torrent.have_bytes
     }
 
+    fn honors_session_limits(&self) -> bool {
+        self.torrent.rules.honors_session_limits
+    }
+
     fn id(&self) -> u32 {
         self.torrent.id.0
     }
 
+    fn is_finished(&self) -> bool {
+        self.torrent.finished
+    }
+
     fn is_private(&self) -> bool {
         self.torrent.meta.private
+    }
+
+    fn is_stalled(&self) -> bool {
+        self.torrent.is_stalled(self.settings, unix_now())
     }
 
     fn labels(&self) -> &[String] {
@@ -288,7 +340,7 @@ impl TorrentView for View<'_> {
     }
 
     fn queue_position(&self) -> usize {
-        self.position
+        self.torrent.queue_position
     }
 
     fn rate_download(&self) -> u64 {
@@ -311,8 +363,28 @@ impl TorrentView for View<'_> {
         self.torrent.totals.seconds_seeding
     }
 
+    fn seed_idle_limit(&self) -> u32 {
+        self.torrent.rules.idle_limit
+    }
+
+    fn seed_idle_mode(&self) -> i32 {
+        self.torrent.rules.idle_mode as i32
+    }
+
+    fn seed_ratio_limit(&self) -> f64 {
+        self.torrent.rules.ratio_limit
+    }
+
+    fn seed_ratio_mode(&self) -> i32 {
+        self.torrent.rules.ratio_mode as i32
+    }
+
     fn sequential_download(&self) -> bool {
         self.torrent.sequential
+    }
+
+    fn sequential_download_from_piece(&self) -> u32 {
+        self.torrent.sequential_from
     }
 
     fn size_when_done(&self) -> u64 {
@@ -336,7 +408,9 @@ impl TorrentView for View<'_> {
             Activity::Moving if !self.torrent.running => 0,
             Activity::Moving if self.torrent.left > 0 => 3,
             Activity::Moving => 5,
+            Activity::QueuedToDownload => 3,
             Activity::Downloading => 4,
+            Activity::QueuedToSeed => 5,
             Activity::Seeding => 6,
         }
     }
@@ -367,6 +441,14 @@ impl TorrentView for View<'_> {
             tier: status.tier,
         };
         self.trackers.iter().map(tracker).collect()
+    }
+
+    fn upload_limit(&self) -> u32 {
+        self.torrent.rules.upload.kilobytes
+    }
+
+    fn upload_limited(&self) -> bool {
+        self.torrent.rules.upload.enabled
     }
 
     fn upload_ratio(&self) -> f64 {

@@ -1,7 +1,10 @@
 //! The session database: one SQLite file in WAL mode, written by a thread of its own, so that a
 //! stalled disk stalls nothing else. What waits is written in one transaction.
 
-use crate::status::{SessionCounters, Totals};
+use crate::{
+    rules::{Group, Rules},
+    status::{SessionCounters, Totals},
+};
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use metainfo::InfoHash;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
@@ -38,6 +41,8 @@ pub(crate) struct StoredTorrent {
     pub(crate) download_dir: PathBuf,
     pub(crate) running: bool,
     pub(crate) added_date: u64,
+    /// Grows from the front of the queue to its end.
+    pub(crate) rank: i64,
     pub(crate) options: StoredOptions,
     pub(crate) totals: Totals,
     pub(crate) resume: Option<Vec<u8>>,
@@ -53,7 +58,11 @@ pub(crate) struct StoredOptions {
     /// Edited trackers; those of the .torrent if `None`.
     pub(crate) trackers: Option<Vec<Vec<String>>>,
     pub(crate) sequential: bool,
+    pub(crate) sequential_from: u32,
     pub(crate) peer_limit: Option<u32>,
+    pub(crate) rules: Rules,
+    /// Its ratio or idle goal has stopped it.
+    pub(crate) finished: bool,
     /// Where the files are, below the download folder and otherwise.
     pub(crate) place: StoredPlace,
     /// A move that has not ended.
@@ -87,7 +96,17 @@ pub(crate) struct StoredMove {
     pub(crate) arrived: bool,
 }
 
-const SCHEMA_VERSION: i64 = 1;
+const SCHEMA_VERSION: i64 = 2;
+
+/// What brings a database of version 1 up to date.
+const FROM_VERSION_1: &str = "
+    ALTER TABLE torrents ADD COLUMN rank INTEGER NOT NULL DEFAULT 0;
+    UPDATE torrents SET rank = number;
+    CREATE TABLE groups (
+        name TEXT PRIMARY KEY,
+        value TEXT NOT NULL
+    ) WITHOUT ROWID;
+";
 
 const SCHEMA: &str = "
     CREATE TABLE torrents (
@@ -97,8 +116,13 @@ const SCHEMA: &str = "
         download_dir BLOB NOT NULL,
         running INTEGER NOT NULL,
         added_date INTEGER NOT NULL,
-        options TEXT NOT NULL
+        options TEXT NOT NULL,
+        rank INTEGER NOT NULL
     );
+    CREATE TABLE groups (
+        name TEXT PRIMARY KEY,
+        value TEXT NOT NULL
+    ) WITHOUT ROWID;
     CREATE TABLE totals (
         info_hash BLOB PRIMARY KEY REFERENCES torrents(info_hash) ON DELETE CASCADE,
         downloaded INTEGER NOT NULL,
@@ -130,6 +154,9 @@ pub(crate) enum Write {
     Totals(InfoHash, Totals),
     /// `None` forgets it: the torrent must be checked.
     Resume(InfoHash, Option<Vec<u8>>),
+    /// New ranks in the queue.
+    Ranks(Vec<(InfoHash, i64)>),
+    Group(Group),
     Counters(SessionCounters),
 }
 
@@ -147,6 +174,7 @@ pub(crate) struct Database {
 /// What the database held when it was opened.
 pub(crate) struct Stored {
     pub(crate) torrents: Vec<StoredTorrent>,
+    pub(crate) groups: Vec<Group>,
     pub(crate) counters: SessionCounters,
 }
 
@@ -158,18 +186,23 @@ impl Database {
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.pragma_update(None, "foreign_keys", "ON")?;
         let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-        match version {
-            0 => {
-                let transaction = connection.transaction()?;
-                transaction.execute_batch(SCHEMA)?;
-                transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
-                transaction.commit()?;
-            }
-            SCHEMA_VERSION => {}
+        let change = match version {
+            0 => Some(SCHEMA),
+            1 => Some(FROM_VERSION_1),
+            SCHEMA_VERSION => None,
             newer => return Err(DatabaseError::TooNew(newer)),
+        };
+        if let Some(change) = change {
+            let transaction = connection.transaction()?;
+            transaction.execute_batch(change)?;
+            transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+            transaction.commit()?;
         }
-        let stored =
-            Stored { torrents: read_torrents(&connection)?, counters: read_counters(&connection)? };
+        let stored = Stored {
+            torrents: read_torrents(&connection)?,
+            groups: read_groups(&connection)?,
+            counters: read_counters(&connection)?,
+        };
         let (orders, queue) = unbounded();
         let thread = std::thread::Builder::new()
             .name("database".into())
@@ -249,8 +282,8 @@ impl Write {
             Write::Torrent(torrent) => {
                 to.prepare_cached(
                     "INSERT OR REPLACE INTO torrents
-                     (info_hash, metainfo, download_dir, running, added_date, options)
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                     (info_hash, metainfo, download_dir, running, added_date, options, rank)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
                 )?
                 .execute(params![
                     torrent.info_hash.0,
@@ -259,6 +292,7 @@ impl Write {
                     torrent.running,
                     torrent.added_date as i64,
                     options_text(&torrent.options),
+                    torrent.rank,
                 ])?;
                 Write::Totals(torrent.info_hash, torrent.totals).apply(to)?;
                 Write::Resume(torrent.info_hash, torrent.resume.clone()).apply(to)
@@ -311,6 +345,17 @@ impl Write {
                 .prepare_cached("DELETE FROM resume WHERE info_hash = ?1")?
                 .execute([hash.0])
                 .map(drop),
+            Write::Ranks(ranks) => {
+                let mut update =
+                    to.prepare_cached("UPDATE torrents SET rank = ?2 WHERE info_hash = ?1")?;
+                ranks
+                    .iter()
+                    .try_for_each(|(hash, rank)| update.execute(params![hash.0, rank]).map(drop))
+            }
+            Write::Group(group) => to
+                .prepare_cached("INSERT OR REPLACE INTO groups VALUES (?1, ?2)")?
+                .execute(params![group.name, group_text(group)])
+                .map(drop),
             Write::Counters(counters) => {
                 let fields = [
                     counters.downloaded,
@@ -332,6 +377,19 @@ fn options_text(options: &StoredOptions) -> String {
     serde_json::to_string(options).unwrap_or_else(|_| "{}".into())
 }
 
+fn group_text(group: &Group) -> String {
+    serde_json::to_string(group).unwrap_or_else(|_| "{}".into())
+}
+
+fn read_groups(connection: &Connection) -> rusqlite::Result<Vec<Group>> {
+    let mut query = connection.prepare("SELECT name, value FROM groups ORDER BY name")?;
+    let rows = query.query_map([], |row| {
+        let (name, value): (String, String) = (row.get(0)?, row.get(1)?);
+        Ok(Group { name, ..serde_json::from_str(&value).unwrap_or_default() })
+    })?;
+    rows.collect()
+}
+
 fn path_bytes(path: &Path) -> &[u8] {
     path.as_os_str().as_bytes()
 }
@@ -340,7 +398,7 @@ fn read_torrents(connection: &Connection) -> rusqlite::Result<Vec<StoredTorrent>
     let mut query = connection.prepare(
         "SELECT t.info_hash, t.metainfo, t.download_dir, t.running, t.added_date, t.options,
                 s.downloaded, s.uploaded, s.corrupt, s.seconds_downloading, s.seconds_seeding,
-                s.activity_date, s.done_date, r.data
+                s.activity_date, s.done_date, r.data, t.rank
          FROM torrents t
          LEFT JOIN totals s ON s.info_hash = t.info_hash
          LEFT JOIN resume r ON r.info_hash = t.info_hash
@@ -362,6 +420,7 @@ fn read_torrent(row: &Row<'_>) -> rusqlite::Result<StoredTorrent> {
         download_dir: OsString::from_vec(folder).into(),
         running: row.get(3)?,
         added_date: number(4)?,
+        rank: row.get(14)?,
         options: serde_json::from_str(&options).unwrap_or_default(),
         totals: Totals {
             downloaded: number(6)?,
@@ -407,6 +466,7 @@ mod tests {
             download_dir: OsString::from_vec(vec![b'/', 0xff, number + 1]).into(),
             running: number.is_multiple_of(2),
             added_date: u64::from(number),
+            rank: 10 - i64::from(number),
             options: StoredOptions { labels: vec!["ä".into()], ..StoredOptions::default() },
             totals: Totals { uploaded: 1 << 60, ..Totals::default() },
             resume: Some(vec![1, 2, 3]),
@@ -444,6 +504,43 @@ mod tests {
             assert_eq!(found.running, found.info_hash.0[0] == 1 || expected.running);
             assert_eq!(found.resume.is_none(), found.info_hash.0[0] == 2);
         }
+    }
+
+    #[test]
+    fn a_database_of_version_1_keeps_its_torrents_in_their_order() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("session.db");
+        let (database, _) = Database::open(&path).unwrap();
+        (0..3).for_each(|number| database.write(Write::Torrent(Box::new(torrent(number)))));
+        drop(database);
+        let connection = Connection::open(&path).unwrap();
+        let back = "DROP TABLE groups; ALTER TABLE torrents DROP COLUMN rank;
+                    UPDATE torrents SET options = '{\"labels\":[\"x\"]}'";
+        connection.execute_batch(back).unwrap();
+        connection.pragma_update(None, "user_version", 1).unwrap();
+        drop(connection);
+        let (_database, stored) = Database::open(&path).unwrap();
+        let ranks: Vec<i64> = stored.torrents.iter().map(|torrent| torrent.rank).collect();
+        assert!(ranks.len() == 3 && ranks.is_sorted() && ranks[0] < ranks[2], "{ranks:?}");
+        assert_eq!(stored.torrents[0].options.labels, ["x"]);
+        assert_eq!(stored.torrents[0].options.rules, Rules::default());
+    }
+
+    #[test]
+    fn ranks_and_groups_are_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("session.db");
+        let (database, _) = Database::open(&path).unwrap();
+        (0..3).for_each(|number| database.write(Write::Torrent(Box::new(torrent(number)))));
+        database.write(Write::Ranks(vec![(InfoHash([1; 20]), -7), (InfoHash([9; 20]), 1)]));
+        let mut group = Group { name: "slow".into(), ..Group::default() };
+        database.write(Write::Group(group.clone()));
+        group.honors_session_limits = false;
+        database.write(Write::Group(group.clone()));
+        drop(database);
+        let (_database, stored) = Database::open(&path).unwrap();
+        let ranks: Vec<i64> = stored.torrents.iter().map(|torrent| torrent.rank).collect();
+        assert_eq!((ranks, stored.groups), (vec![10, -7, 8], vec![group]));
     }
 
     #[test]

@@ -10,16 +10,19 @@ mod fetch;
 mod line;
 mod looker;
 mod movers;
+mod queue;
 mod scripts;
 mod watch;
 
 pub use blocking::BlocklistError;
 pub use fetch::{Family, Fetch, FetchError, Fetched};
+pub use queue::QueueMove;
 
 use crate::{
     blocklist::{self, Blocklist},
     event::Notice,
     limits,
+    rules::{Group, Rules},
     settings::Settings,
     shard::{Command, Directory},
     status::{Catalog, Detail, Meta, Priority, SessionCounters, TorrentId, TrackerStatus},
@@ -87,6 +90,10 @@ pub struct NewTorrent {
     pub peer_limit: Option<u32>,
     /// Pieces in order; `None` does as the settings say.
     pub sequential: Option<bool>,
+    /// The piece that they begin with then.
+    pub sequential_from: u32,
+    /// -1 low, 0 normal, 1 high; see [`Rules::priority`].
+    pub priority: i8,
     /// Take the files as complete and good if they are there in full length, without a check.
     pub trust_files: bool,
 }
@@ -114,6 +121,8 @@ pub enum AddError {
     VersionTwoOnly,
     #[error("file number {0} does not exist in the torrent")]
     NoSuchFile(u32),
+    #[error("piece number {0} does not exist in the torrent")]
+    NoSuchPiece(u32),
     #[error("the download folder {} is not an absolute path", .0.display())]
     RelativeFolder(PathBuf),
     #[error("cannot save the torrent: {0}")]
@@ -131,8 +140,12 @@ pub struct Change {
     pub peer_limit: Option<u32>,
     /// Pieces in order.
     pub sequential: Option<bool>,
+    /// The piece that they begin with then.
+    pub sequential_from: Option<u32>,
     /// Trackers by tier.
     pub trackers: Option<Vec<Vec<String>>>,
+    /// Speed and the end of seeding, as a whole.
+    pub rules: Option<Rules>,
 }
 
 /// Why a change is not made.
@@ -143,6 +156,31 @@ pub enum EditError {
     NoSuchTorrent,
     #[error("file number {0} does not exist in the torrent")]
     NoSuchFile(u32),
+    #[error("piece number {0} does not exist in the torrent")]
+    NoSuchPiece(u32),
+    #[error(transparent)]
+    Group(#[from] GroupError),
+}
+
+/// Why a bandwidth group is not made.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum GroupError {
+    #[error("a bandwidth group needs a name")]
+    NoName,
+    #[error("the name of a bandwidth group can have {} bytes", limits::GROUP_NAME_BYTES)]
+    LongName,
+    #[error("there can be {} bandwidth groups", limits::GROUPS)]
+    TooMany,
+}
+
+/// What a person wants of a torrent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Wish {
+    Start,
+    /// Without waiting in a queue.
+    StartNow,
+    Stop,
 }
 
 /// Why a torrent's files stay where they are, or as they are called.
@@ -184,6 +222,8 @@ pub(crate) struct Inner {
     notes: mpsc::UnboundedSender<Note>,
     shutdown: Notify,
     all_ended: Notify,
+    /// A place in a queue may be free.
+    turns: Notify,
     /// The session's own task has nothing left to do.
     ended: Notify,
     runtime: tokio::runtime::Handle,
@@ -245,7 +285,13 @@ impl Session {
         let blocklist = blocklist::load(&config_dir);
         let directory = shards.directory.clone();
         let inner = Arc::new(Inner {
-            control: Mutex::new(Control::new(settings, stored.counters, shards.handles.len())),
+            control: Mutex::new(Control::new(
+                settings,
+                stored.counters,
+                stored.groups,
+                shards.handles.len(),
+                shards.listening.first().map_or(0, SocketAddr::port),
+            )),
             config_dir,
             shards: shards.handles.iter().cloned().map(Line::new).collect(),
             listening: shards.listening.clone(),
@@ -262,10 +308,13 @@ impl Session {
             notes: notes_in,
             shutdown: Notify::new(),
             all_ended: Notify::new(),
+            turns: Notify::new(),
             ended: Notify::new(),
             runtime: tokio::runtime::Handle::current(),
             asked_for_room: AtomicBool::new(false),
         });
+        inner.follow_clock();
+        inner.renew_rates();
         inner.enforce_blocklist();
         inner.load(stored.torrents);
         for folder in watch_folders {
@@ -424,14 +473,47 @@ impl Session {
     /// Starts torrents. Unknown ids are ignored.
     pub fn start_torrents(&self, ids: &[TorrentId]) {
         for &id in ids {
-            self.0.set_running(id, true);
+            self.0.set_running(id, Wish::Start);
         }
+    }
+
+    /// Starts torrents without waiting in a queue. Unknown ids are ignored.
+    pub fn start_torrents_now(&self, ids: &[TorrentId]) {
+        for &id in ids {
+            self.0.set_running(id, Wish::StartNow);
+        }
+    }
+
+    /// Moves torrents in the queue; they keep their order among themselves. Unknown ids are ignored.
+    pub fn move_in_queue(&self, ids: &[TorrentId], to: QueueMove) {
+        self.0.move_in_queue(ids, to);
+    }
+
+    /// Puts a torrent at a position of the queue, counted from 0; at the end if that is beyond it.
+    pub fn put_in_queue(&self, id: TorrentId, position: usize) {
+        self.0.put_in_queue(id, position);
+    }
+
+    /// Brings [`crate::Torrent::queue_position`] up to date after removals; to be called before
+    /// positions are read. Costs nothing if there were none.
+    pub fn settle_queue(&self) {
+        self.0.lock().settle_queue();
+    }
+
+    /// All bandwidth groups, by name.
+    pub fn groups(&self) -> Vec<Group> {
+        self.0.lock().groups()
+    }
+
+    /// Makes or changes a bandwidth group.
+    pub fn set_group(&self, group: Group) -> Result<(), GroupError> {
+        self.0.set_group(group)
     }
 
     /// Stops torrents, and checks under way. Unknown ids are ignored.
     pub fn stop_torrents(&self, ids: &[TorrentId]) {
         for &id in ids {
-            self.0.set_running(id, false);
+            self.0.set_running(id, Wish::Stop);
         }
     }
 
@@ -519,7 +601,7 @@ impl Session {
         let live = shard_settings(&settings);
         let swarms = {
             let mut control = self.0.lock();
-            control.settings = settings;
+            control.take_over_settings(settings);
             control.running_swarms()
         };
         self.0.enforce_blocklist();
@@ -529,6 +611,8 @@ impl Session {
         for (shard, id, settings) in swarms {
             self.0.command(shard, Command::Swarm { id, settings });
         }
+        self.0.renew_rates();
+        self.0.turns.notify_one();
         Ok(())
     }
 

@@ -29,7 +29,6 @@ pub(super) enum Moment {
     /// Everything wanted of it is in its place.
     Done,
     /// It has seeded as much as it was to.
-    #[allow(dead_code, reason = "there are no goals of seeding yet")]
     SeedingDone,
 }
 

@@ -51,6 +51,15 @@ impl Shard {
                     self.mark_ready(slot);
                 }
             }
+            Command::Limits { id, limits } => {
+                if let Some(slot) = self.slot(id) {
+                    self.set_limits(slot, limits);
+                }
+            }
+            Command::Rates => {
+                let slots: Vec<usize> = self.torrents.iter().map(|(slot, _)| slot).collect();
+                slots.into_iter().for_each(|slot| self.renew_limits(slot));
+            }
             Command::Adopt { socket, said } => self.adopt(socket, &said),
             Command::Detail { id, reply } => {
                 if let Some(slot) = self.slot(id) {
@@ -101,7 +110,7 @@ impl Shard {
         self.by_id.insert(id, slot);
         self.by_hash.insert(info_hash, slot);
         self.directory.insert(info_hash, self.number);
-        self.mark_ready(slot);
+        self.renew_limits(slot);
     }
 
     /// Ends the torrent's connections, makes durable what is written, and lets it go.
@@ -138,6 +147,7 @@ impl Shard {
     fn end_torrent(&mut self, slot: usize) {
         let Some(torrent) = self.torrents.try_remove(slot) else { return };
         self.by_id.remove(&torrent.id);
+        self.metering.forget(self.number, slot);
         self.by_store[torrent.store.slot()] = None;
         self.store.remove(torrent.store);
         self.publish_last(&torrent);

@@ -1,6 +1,9 @@
 //! What the control side and the shards say to each other.
 
-use crate::status::{Detail, TorrentId, Traffic};
+use crate::{
+    limiter::TorrentLimits,
+    status::{Detail, TorrentId, Traffic},
+};
 use discovery::Progress;
 use metainfo::{Bitfield, InfoHash, Layout, PieceHashes};
 use std::{
@@ -33,6 +36,7 @@ pub(crate) struct StartTorrent {
     pub(crate) allocation: Allocation,
     pub(crate) swarm: swarm::Settings,
     pub(crate) progress: Arc<Progress>,
+    pub(crate) limits: TorrentLimits,
 }
 
 /// From the control side, or from another shard, to a shard.
@@ -56,6 +60,13 @@ pub(crate) enum Command {
         id: TorrentId,
         settings: swarm::Settings,
     },
+    /// Speed limits of a torrent.
+    Limits {
+        id: TorrentId,
+        limits: TorrentLimits,
+    },
+    /// The rates of pools have changed.
+    Rates,
     /// A connection that another shard accepted, with what its peer has said so far.
     Adopt {
         socket: OwnedFd,

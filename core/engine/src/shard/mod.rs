@@ -10,6 +10,7 @@ mod directory;
 mod download;
 mod hashing;
 mod messages;
+mod metering;
 mod peers;
 mod receive;
 mod store_events;
@@ -26,6 +27,7 @@ use conn::Conns;
 use crossbeam_channel::{Receiver, Sender, TrySendError};
 use hashing::HashQueue;
 use metainfo::InfoHash;
+use metering::Metering;
 use ring::{ConnId, Event, ListenerId, Ring, Waker};
 use slab::Slab;
 use std::{
@@ -107,6 +109,7 @@ pub(crate) struct Shard {
     /// Connections whose turn came while a batch was under way, which is not so any more.
     unblocked: Vec<ConnId>,
     slice: Slice,
+    metering: Metering,
     hashing: HashQueue,
     connecting: usize,
     greeting: usize,
@@ -142,6 +145,7 @@ impl Shard {
             ready: Vec::new(),
             unblocked: Vec::new(),
             slice: Slice::default(),
+            metering: Metering::default(),
             hashing: HashQueue::default(),
             connecting: 0,
             greeting: 0,
@@ -175,6 +179,7 @@ impl Shard {
             self.next_tick = self.now + limits::TICK;
             self.tick();
         }
+        self.grant_credit();
         self.send_what_is_due();
         // Some requests are answered at once, and no event of the ring follows.
         while self.take_store_events() {
@@ -197,11 +202,8 @@ impl Shard {
         if self.slice.is_short() || !self.ready.is_empty() {
             return Duration::ZERO;
         }
-        let tick = self.next_tick.saturating_sub(self.now);
-        match self.hashing.due() {
-            Some(due) => tick.min(due.saturating_sub(self.now)),
-            None => tick,
-        }
+        let due = [self.hashing.due(), self.metering.due()].into_iter().flatten();
+        due.chain([self.next_tick]).min().unwrap_or_default().saturating_sub(self.now)
     }
 
     fn on_event(&mut self, event: Event) {
@@ -261,5 +263,6 @@ impl Drop for Shard {
     fn drop(&mut self) {
         self.directory.connections_closed(self.conns.iter().count());
         self.directory.forget_shard(self.number);
+        self.metering.withdraw(self.number);
     }
 }

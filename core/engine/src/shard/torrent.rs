@@ -1,7 +1,7 @@
 //! A torrent as its shard holds it.
 
 use super::{download::OpenPieces, messages::StartTorrent};
-use crate::status::TorrentId;
+use crate::{limiter::TorrentLimits, status::TorrentId};
 use discovery::Progress;
 use metainfo::{InfoHash, Layout, PieceHashes, PieceIndex};
 use ring::ConnId;
@@ -39,6 +39,13 @@ pub(super) struct Torrent {
     pub(super) stopping: bool,
     pub(super) next_want: Duration,
     pub(super) progress: Arc<Progress>,
+    pub(super) limits: TorrentLimits,
+    /// It has its place among those that credit is granted to.
+    pub(super) is_metered: bool,
+    /// Bytes that its own limits let pass and that are not granted yet, by [`swarm::Way`].
+    pub(super) own_credit: [f64; 2],
+    /// Parts of a byte that are not granted yet.
+    pub(super) credit_fraction: [f64; 2],
     /// What was told last, to tell only what is new.
     pub(super) told: Told,
 }
@@ -87,6 +94,10 @@ impl Torrent {
             stopping: false,
             next_want: now,
             progress: start.progress,
+            limits: start.limits,
+            is_metered: false,
+            own_credit: [0.0; 2],
+            credit_fraction: [0.0; 2],
             told: Told::default(),
         }
     }

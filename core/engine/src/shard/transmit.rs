@@ -161,6 +161,9 @@ impl Shard {
         let held = peer.fetching as usize + peer.fetched.len();
         let room = limits::BLOCKS_PER_SEND.saturating_sub(held).min(most - fetched);
         torrent.swarm.poll_transmit(self.now, peer.key, room, transmit);
+        if torrent.swarm.is_limited() && !std::mem::replace(&mut torrent.is_metered, true) {
+            self.metering.join(self.now, peer.torrent);
+        }
         self.slice.count(self.now, fetched + transmit.blocks.len(), is_cold);
         batch.push_bytes(&transmit.control);
         let mut payload = 0;

@@ -3,9 +3,11 @@
 
 mod automation;
 mod blocklist;
+mod limits;
 mod orders;
 mod peers;
 mod places;
+mod queues;
 mod support;
 mod transfer;
 mod trouble;

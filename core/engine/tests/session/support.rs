@@ -10,6 +10,7 @@ use std::{
     io::{self, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     path::{Path, PathBuf},
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 use tempfile::TempDir;
@@ -199,6 +200,152 @@ fn lie_to(
     bytes: &[u8],
     lie: Lie,
 ) -> io::Result<()> {
+    let hello = full_seed_hello(info_hash, pieces);
+    stream.write_all(&hello)?;
+    let mut theirs = [0; 68];
+    stream.read_exact(&mut theirs)?;
+    let mut is_done = false;
+    loop {
+        let message = read_message(&mut stream)?;
+        if message.first() != Some(&6) || is_done {
+            continue;
+        }
+        let length = number(&message, 9);
+        let mut answer = answer(&message, bytes, piece_length);
+        match lie {
+            Lie::Corrupt => answer[20] ^= 1,
+            Lie::Half => {
+                answer.truncate(13 + length as usize / 2);
+                is_done = true;
+            }
+        }
+        stream.write_all(&answer)?;
+    }
+}
+
+/// Payload at one end of a connection: how many bytes, and when.
+#[derive(Clone, Default)]
+pub struct Meter(Arc<Mutex<Vec<(Instant, u64)>>>);
+
+impl Meter {
+    fn add(&self, bytes: usize) {
+        self.0.lock().unwrap().push((Instant::now(), bytes as u64));
+    }
+
+    pub fn total(&self) -> u64 {
+        self.0.lock().unwrap().iter().map(|(_, bytes)| bytes).sum()
+    }
+
+    pub fn between(&self, from: Instant, to: Instant) -> u64 {
+        let log = self.0.lock().unwrap().clone();
+        log.iter().filter(|(at, _)| (from..to).contains(at)).map(|(_, bytes)| bytes).sum()
+    }
+
+    /// The most bytes that came through all of them within so long, after a moment.
+    pub fn most_within(meters: &[&Meter], after: Instant, time: Duration) -> u64 {
+        let mut all: Vec<(Instant, u64)> =
+            meters.iter().flat_map(|meter| meter.0.lock().unwrap().clone()).collect();
+        all.retain(|(at, _)| *at >= after);
+        all.sort_unstable();
+        let (mut first, mut sum, mut most) = (0, 0, 0);
+        for &(at, bytes) in &all {
+            sum += bytes;
+            while all[first].0 + time < at {
+                sum -= all[first].1;
+                first += 1;
+            }
+            most = most.max(sum);
+        }
+        most
+    }
+}
+
+/// A peer that has everything and sends what it is asked for; with the pieces of the requests in
+/// their order.
+pub fn recording_seed(sample: &Sample) -> (SocketAddr, Arc<Mutex<Vec<u32>>>) {
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let record = Arc::clone(&asked);
+    (honest_seed(sample, move |message| record.lock().unwrap().push(number(message, 1))), asked)
+}
+
+/// The same, with what has been sent.
+pub fn metered_seed(sample: &Sample) -> (SocketAddr, Meter) {
+    let meter = Meter::default();
+    let sent = meter.clone();
+    (honest_seed(sample, move |message| sent.add(number(message, 9) as usize)), meter)
+}
+
+fn honest_seed(sample: &Sample, tell: impl Fn(&[u8]) + Clone + Send + 'static) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    let metainfo = metainfo::Metainfo::parse(&sample.torrent).unwrap();
+    let (info_hash, geometry) = (metainfo.info_hash(), metainfo.geometry());
+    let bytes: Vec<u8> = sample.files.iter().flat_map(|(_, bytes)| bytes.clone()).collect();
+    let bytes: Arc<[u8]> = bytes.into();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().take(50) {
+            let (mut stream, tell) = (stream.unwrap(), tell.clone());
+            let hello = full_seed_hello(info_hash.0, geometry.piece_count());
+            let bytes = Arc::clone(&bytes);
+            std::thread::spawn(move || -> io::Result<()> {
+                stream.write_all(&hello)?;
+                stream.read_exact(&mut [0; 68])?;
+                loop {
+                    let message = read_message(&mut stream)?;
+                    if message.first() != Some(&6) {
+                        continue;
+                    }
+                    stream.write_all(&answer(&message, &bytes, geometry.piece_length()))?;
+                    tell(&message);
+                }
+            });
+        }
+    });
+    addr
+}
+
+/// A peer that asks for all of the torrent over and over, a hundred blocks ahead, and counts what
+/// comes.
+pub fn greedy_leech(sample: &Sample, seed: SocketAddr) -> Meter {
+    let metainfo = metainfo::Metainfo::parse(&sample.torrent).unwrap();
+    let (info_hash, geometry) = (metainfo.info_hash(), metainfo.geometry());
+    let meter = Meter::default();
+    let received = meter.clone();
+    std::thread::spawn(move || -> io::Result<()> {
+        let mut stream = TcpStream::connect(seed)?;
+        let mut hello = b"\x13BitTorrent protocol\0\0\0\0\0\0\0\0".to_vec();
+        hello.extend_from_slice(&info_hash.0);
+        hello.extend_from_slice(b"-GR0001-abcdefghijkl");
+        hello.extend_from_slice(&[0, 0, 0, 1, 2]);
+        stream.write_all(&hello)?;
+        stream.read_exact(&mut [0; 68])?;
+        while read_message(&mut stream)?.first() != Some(&1) {}
+        let blocks: Vec<_> = geometry.pieces().flat_map(|piece| geometry.blocks(piece)).collect();
+        let mut next = blocks.into_iter().cycle();
+        let mut ask = |stream: &mut TcpStream, count: usize| {
+            let mut requests = Vec::new();
+            for block in next.by_ref().take(count) {
+                requests.extend_from_slice(&[0, 0, 0, 13, 6]);
+                for number in [block.piece().get(), block.begin(), block.length()] {
+                    requests.extend_from_slice(&number.to_be_bytes());
+                }
+            }
+            stream.write_all(&requests)
+        };
+        ask(&mut stream, 100)?;
+        loop {
+            let message = read_message(&mut stream)?;
+            if message.first() == Some(&7) {
+                received.add(message.len() - 9);
+                ask(&mut stream, 1)?;
+            }
+        }
+    });
+    meter
+}
+
+/// Handshake, bitfield and unchoke of a seed.
+fn full_seed_hello(info_hash: [u8; 20], pieces: u32) -> Vec<u8> {
     let mut hello = b"\x13BitTorrent protocol\0\0\0\0\0\0\0\0".to_vec();
     hello.extend_from_slice(&info_hash);
     hello.extend_from_slice(b"-LI0001-abcdefghijkl");
@@ -210,32 +357,30 @@ fn lie_to(
     hello.push(5);
     hello.extend_from_slice(&field);
     hello.extend_from_slice(&[0, 0, 0, 1, 1]);
-    stream.write_all(&hello)?;
-    let mut theirs = [0; 68];
-    stream.read_exact(&mut theirs)?;
-    let mut is_done = false;
-    loop {
-        let mut length = [0; 4];
-        stream.read_exact(&mut length)?;
-        let mut message = vec![0; u32::from_be_bytes(length) as usize];
-        stream.read_exact(&mut message)?;
-        if message.first() != Some(&6) || is_done {
-            continue;
-        }
-        let number = |at: usize| u32::from_be_bytes(message[at..at + 4].try_into().unwrap());
-        let (piece, begin, length) = (number(1), number(5), number(9));
-        let start = (piece * piece_length + begin) as usize;
-        let mut answer = (9 + length).to_be_bytes().to_vec();
-        answer.push(7);
-        answer.extend_from_slice(&message[1..9]);
-        answer.extend_from_slice(&bytes[start..start + length as usize]);
-        match lie {
-            Lie::Corrupt => answer[20] ^= 1,
-            Lie::Half => {
-                answer.truncate(13 + length as usize / 2);
-                is_done = true;
-            }
-        }
-        stream.write_all(&answer)?;
-    }
+    hello
+}
+
+/// A message without its length.
+pub fn read_message(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
+    let mut length = [0; 4];
+    stream.read_exact(&mut length)?;
+    let mut message = vec![0; u32::from_be_bytes(length) as usize];
+    stream.read_exact(&mut message)?;
+    Ok(message)
+}
+
+/// A whole number within a message.
+pub fn number(message: &[u8], at: usize) -> u32 {
+    u32::from_be_bytes(message[at..at + 4].try_into().unwrap())
+}
+
+/// The block that a request asks for.
+fn answer(request: &[u8], bytes: &[u8], piece_length: u32) -> Vec<u8> {
+    let (piece, begin, length) = (number(request, 1), number(request, 5), number(request, 9));
+    let start = (piece * piece_length + begin) as usize;
+    let mut answer = (9 + length).to_be_bytes().to_vec();
+    answer.push(7);
+    answer.extend_from_slice(&request[1..9]);
+    answer.extend_from_slice(&bytes[start..start + length as usize]);
+    answer
 }

@@ -92,7 +92,7 @@ impl Picker {
     fn enqueue(&mut self, piece: PieceIndex) {
         let priority = self.priority(piece);
         self.queue.queue(piece, priority, &mut self.rng);
-        self.first_queued = self.first_queued.min(piece.get());
+        self.first_queued = self.first_queued.min(self.place_of(piece));
     }
 
     fn unqueue(&mut self, piece: PieceIndex) {

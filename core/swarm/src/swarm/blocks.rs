@@ -1,7 +1,7 @@
 //! Blocks that arrive.
 
 use super::{BlockFate, BlockOutcome, PeerError, Swarm, raw};
-use crate::{PeerKey, limits::MAX_UNWANTED_BLOCKS};
+use crate::{PeerKey, Way, limits::MAX_UNWANTED_BLOCKS};
 use metainfo::BlockRange;
 use std::time::Duration;
 use wire::{Message, RawBlock};
@@ -89,6 +89,7 @@ impl Swarm {
                 continue;
             }
             let Some(request) = peer.pipeline.take(block) else { continue };
+            self.meters[Way::Down as usize].give_back(u64::from(block.length()));
             if request.live {
                 self.picker.release(block);
             }

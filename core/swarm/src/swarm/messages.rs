@@ -2,7 +2,7 @@
 
 use super::{EXTENSION_IDS, PeerError, Swarm, raw, wanted};
 use crate::{
-    PeerKey, Source,
+    PeerKey, Source, Way,
     limits::{MAX_ALLOWED_FAST, MAX_EARLY_BITFIELDS, MAX_EXCESS_REQUESTS, MAX_REQUEST_LENGTH},
     pieces::Pieces,
 };
@@ -197,11 +197,12 @@ impl Swarm {
         peer.chokes_us = true;
         // With the fast extension each request is rejected on its own (BEP 6).
         if !peer.fast {
-            let picker = &mut self.picker;
+            let (picker, meter) = (&mut self.picker, &mut self.meters[Way::Down as usize]);
             peer.pipeline.remove_where(|request| {
                 if request.live {
                     picker.release(request.block);
                 }
+                meter.give_back(u64::from(request.block.length()));
                 true
             });
             self.wake_starved();
@@ -241,6 +242,7 @@ impl Swarm {
         let peer = &mut self.peers[key.index()];
         // Nothing to take back: it crossed with our cancel.
         let Some(request) = peer.pipeline.take(block) else { return };
+        self.meters[Way::Down as usize].give_back(u64::from(block.length()));
         if peer.chokes_us {
             peer.allowed.retain(|&piece| piece != block.piece());
         } else {

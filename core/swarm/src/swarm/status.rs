@@ -233,6 +233,8 @@ impl Swarm {
             assert_eq!(wanted(&self.picker, peer), self.picker.count_wanted(&peer.pieces));
             assert_eq!(self.ready.contains(&key), peer.ready && !peer.sending);
             assert_eq!(self.starved.contains(&key), peer.starved);
+            let in_line = [0, 1].map(|way| self.meters[way].held.contains(&key));
+            assert_eq!(in_line, peer.held);
         }
         for piece in self.geometry.pieces() {
             let having = self.peers.iter().filter(|(_, peer)| peer.pieces.has(piece)).count();

@@ -2,7 +2,7 @@
 
 use super::{Swarm, raw, wanted};
 use crate::{
-    PeerKey,
+    PeerKey, Way,
     limits::{MAX_BURST, QUICK_TRANSMIT, SLOW_TRANSMIT},
     picker::Asker,
 };
@@ -56,13 +56,17 @@ impl Swarm {
         debug_assert!(!peer.sending, "the last transmit has not left yet");
         peer.ready = false;
         out.control.append(&mut peer.control);
-        let blocks = peer.uploads.len().min(max_blocks).min(usize::from(peer.burst));
+        let due = peer.uploads.len().min(max_blocks).min(usize::from(peer.burst));
+        let lengths = peer.uploads.iter().take(due).map(|block| block.length());
+        let blocks = self.meters[Way::Up as usize].admit(lengths);
         out.blocks.extend(peer.uploads.drain(..blocks));
         self.request_more(now, key, &mut out.control);
         let peer = &mut self.peers[key.index()];
         if before != (out.control.len(), out.blocks.len()) {
             peer.sending = true;
             peer.last_sent = now;
+        } else if blocks < due {
+            self.hold(key, Way::Up);
         }
     }
 
@@ -86,7 +90,7 @@ impl Swarm {
         }
     }
 
-    /// Puts the peer in line again, for instance when a rate limit held its blocks back.
+    /// Puts the peer in line for sending, if it is not there.
     pub fn wake(&mut self, key: PeerKey) {
         if let Some(peer) = self.peers.get_mut(key.index()) {
             peer.wake(key, &mut self.ready);
@@ -106,6 +110,14 @@ impl Swarm {
         if peer.starved && !may_double {
             return;
         }
+        let allowed = room.min(self.meters[Way::Down as usize].room());
+        if allowed < room {
+            self.hold(key, Way::Down);
+        }
+        if allowed == 0 {
+            return;
+        }
+        let peer = &mut self.peers[key.index()];
         let asker = Asker {
             key,
             pieces: &peer.pieces,
@@ -115,7 +127,8 @@ impl Swarm {
             pipeline: &peer.pipeline,
         };
         self.picked.clear();
-        self.picker.pick(now, &asker, room, &mut self.picked);
+        self.picker.pick(now, &asker, allowed, &mut self.picked);
+        self.meters[Way::Down as usize].admit(self.picked.iter().map(|block| block.length()));
         let has_expired = peer.pipeline.requests().len() > peer.pipeline.live() as usize;
         for &block in &self.picked {
             if has_expired {
@@ -125,7 +138,7 @@ impl Swarm {
             peer.pipeline.push(now, block);
             Message::Request(raw(block)).encode_into(control);
         }
-        if self.picked.len() < room && !peer.starved {
+        if self.picked.len() < allowed && !peer.starved {
             peer.starved = true;
             self.starved.push(key);
             self.starved_for_memory |= !self.picker.has_memory();

@@ -81,6 +81,8 @@ pub enum EventKind {
     Added,
     /// Everything wanted of a torrent is there.
     Completed,
+    /// A torrent has reached its ratio or idle goal, and stops seeding.
+    SeedingGoal,
     /// A torrent is gone.
     Removed,
     /// A check of a torrent's files has ended.
@@ -109,6 +111,7 @@ impl EventKind {
         match self {
             EventKind::Added => "added",
             EventKind::Completed => "completed",
+            EventKind::SeedingGoal => "seeding_goal",
             EventKind::Removed => "removed",
             EventKind::Verified => "verified",
             EventKind::Error => "error",

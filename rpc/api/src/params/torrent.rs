@@ -1,7 +1,9 @@
 //! The arguments of the torrent_* methods.
 
 use super::{Params, as_integer, labels, name, same};
-use crate::{Code, RpcError, ids, ids::Selector, torrent::TorrentField, tracker_list};
+use crate::{
+    Code, Name, RpcError, ids, ids::Selector, limits, torrent::TorrentField, tracker_list,
+};
 use data_encoding::{BASE64, BASE64_NOPAD};
 use serde_json::Value;
 
@@ -110,6 +112,10 @@ pub struct TorrentAdd {
     pub peer_limit: Option<u32>,
     /// Pieces in order.
     pub sequential_download: Option<bool>,
+    /// The piece that they begin with then.
+    pub sequential_download_from_piece: Option<i64>,
+    /// -1, 0 or 1.
+    pub bandwidth_priority: Option<i8>,
 }
 
 impl TorrentAdd {
@@ -130,8 +136,22 @@ impl TorrentAdd {
             files: FileChanges::parse(params),
             peer_limit: limit(params),
             sequential_download: params.switch(same("sequential_download")),
+            sequential_download_from_piece: params.integer(same("sequential_download_from_piece")),
+            bandwidth_priority: priority(params),
         })
     }
+}
+
+/// One of the three priorities between torrents; others count as not given.
+fn priority(params: &Params) -> Option<i8> {
+    let number = params.integer(name("bandwidth_priority", "bandwidthPriority"))?;
+    i8::try_from(number).ok().filter(|number| (-1..=1).contains(number))
+}
+
+/// Limits in kB/s.
+fn speed(params: &Params, name: Name) -> Option<u32> {
+    let limit = params.integer(name)?;
+    u32::try_from(limit).ok().filter(|&limit| limit <= limits::SPEED)
 }
 
 fn source(params: &Params) -> Result<Source, RpcError> {
@@ -226,7 +246,7 @@ impl RenamePath {
 }
 
 /// The arguments of torrent_set that are served; absent ones leave things as they are.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct TorrentSet {
     /// Which torrents.
     pub ids: Selector,
@@ -238,6 +258,32 @@ pub struct TorrentSet {
     pub peer_limit: Option<u32>,
     /// Pieces in order.
     pub sequential_download: Option<bool>,
+    /// The piece that they begin with then.
+    pub sequential_download_from_piece: Option<i64>,
+    /// -1, 0 or 1.
+    pub bandwidth_priority: Option<i8>,
+    /// kB/s.
+    pub download_limit: Option<u32>,
+    /// Whether that holds.
+    pub download_limited: Option<bool>,
+    /// The bandwidth group, trimmed; empty for none.
+    pub group: Option<String>,
+    /// Whether the session's speed limits hold.
+    pub honors_session_limits: Option<bool>,
+    /// kB/s.
+    pub upload_limit: Option<u32>,
+    /// Whether that holds.
+    pub upload_limited: Option<bool>,
+    /// Position in the queue; one beyond its end is the end.
+    pub queue_position: Option<i64>,
+    /// Minutes without payload after which seeding ends, from 1.
+    pub seed_idle_limit: Option<u32>,
+    /// 0 the session's, 1 its own, 2 none.
+    pub seed_idle_mode: Option<u8>,
+    /// Ratio at which seeding ends, 0 or more.
+    pub seed_ratio_limit: Option<f64>,
+    /// 0 the session's, 1 its own, 2 none.
+    pub seed_ratio_mode: Option<u8>,
     /// Trackers by tier, which replace the old ones.
     pub tracker_list: Option<Vec<Vec<String>>>,
     /// Trackers to add, each in a tier of its own.
@@ -266,6 +312,25 @@ impl TorrentSet {
             files: FileChanges::parse(params),
             peer_limit: limit(params),
             sequential_download: params.switch(same("sequential_download")),
+            sequential_download_from_piece: params.integer(same("sequential_download_from_piece")),
+            bandwidth_priority: priority(params),
+            download_limit: speed(params, name("download_limit", "downloadLimit")),
+            download_limited: params.switch(name("download_limited", "downloadLimited")),
+            group: params.text(same("group")).map(|group| group.trim().to_owned()),
+            honors_session_limits: params
+                .switch(name("honors_session_limits", "honorsSessionLimits")),
+            upload_limit: speed(params, name("upload_limit", "uploadLimit")),
+            upload_limited: params.switch(name("upload_limited", "uploadLimited")),
+            queue_position: params.integer(name("queue_position", "queuePosition")),
+            seed_idle_limit: params
+                .integer(name("seed_idle_limit", "seedIdleLimit"))
+                .and_then(|minutes| u32::try_from(minutes).ok())
+                .filter(|&minutes| minutes > 0),
+            seed_idle_mode: mode(params.integer(name("seed_idle_mode", "seedIdleMode"))),
+            seed_ratio_limit: params
+                .double(name("seed_ratio_limit", "seedRatioLimit"))
+                .filter(|&ratio| ratio >= 0.0),
+            seed_ratio_mode: mode(params.integer(name("seed_ratio_mode", "seedRatioMode"))),
             tracker_list: tracker_list.map(tracker_list::parse).transpose()?,
             tracker_add: urls(added)?,
             tracker_remove: params
@@ -274,6 +339,11 @@ impl TorrentSet {
             tracker_replace,
         })
     }
+}
+
+/// One of the three modes of a goal; others count as not given.
+fn mode(number: Option<i64>) -> Option<u8> {
+    number.and_then(|number| u8::try_from(number).ok()).filter(|&mode| mode <= 2)
 }
 
 /// Ids with URLs, flat (`[id, url, id, url]`) or in pairs (`[[id, url], …]`).
@@ -285,6 +355,49 @@ fn pairs(value: &Value) -> Vec<(i64, String)> {
         .collect();
     let pair = |pair: &[&Value]| Some((as_integer(pair[0])?, pair[1].as_str()?.to_owned()));
     flat.chunks_exact(2).filter_map(pair).collect()
+}
+
+/// The arguments of group_set; absent ones leave things as they are.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct GroupSet {
+    /// Which group; made if there is none of that name.
+    pub name: String,
+    /// Whether the session's speed limits hold for its torrents.
+    pub honors_session_limits: Option<bool>,
+    /// kB/s.
+    pub speed_limit_down: Option<u32>,
+    /// Whether that holds.
+    pub speed_limit_down_enabled: Option<bool>,
+    /// kB/s.
+    pub speed_limit_up: Option<u32>,
+    /// Whether that holds.
+    pub speed_limit_up_enabled: Option<bool>,
+}
+
+impl GroupSet {
+    /// Reads them. Errors change nothing.
+    pub fn parse(params: &Params) -> Result<GroupSet, RpcError> {
+        let group = params.text(same("name")).map(str::trim).filter(|name| !name.is_empty());
+        let switch = |snake, legacy| params.switch(name(snake, legacy));
+        Ok(GroupSet {
+            name: group.ok_or_else(|| RpcError::invalid("no group name given"))?.to_owned(),
+            honors_session_limits: switch("honors_session_limits", "honorsSessionLimits"),
+            speed_limit_down: speed(params, name("speed_limit_down", "speed-limit-down")),
+            speed_limit_down_enabled: switch(
+                "speed_limit_down_enabled",
+                "speed-limit-down-enabled",
+            ),
+            speed_limit_up: speed(params, name("speed_limit_up", "speed-limit-up")),
+            speed_limit_up_enabled: switch("speed_limit_up_enabled", "speed-limit-up-enabled"),
+        })
+    }
+}
+
+/// The names that group_get asks for; `None` for all groups.
+pub fn groups_asked(params: &Params) -> Option<Vec<String>> {
+    let one = params.text(same("name")).map(|name| vec![name]);
+    let names = one.or_else(|| params.texts(same("name")))?;
+    Some(names.into_iter().map(str::to_owned).collect())
 }
 
 /// How much a file is wanted.

@@ -19,6 +19,8 @@ pub(super) async fn torrent_add(control: Arc<Control>, params: Params) -> Outcom
     };
     let metainfo = metainfo(add.source).await?;
     let file_priorities = priorities(&metainfo, &add.files)?;
+    let from = add.sequential_download_from_piece.unwrap_or(0);
+    let sequential_from = u32::try_from(from).map_err(|_| Code::PieceIndex)?;
     let new = NewTorrent {
         metainfo,
         paused: add.paused,
@@ -27,6 +29,8 @@ pub(super) async fn torrent_add(control: Arc<Control>, params: Params) -> Outcom
         file_priorities,
         peer_limit: add.peer_limit,
         sequential: add.sequential_download,
+        sequential_from,
+        priority: add.bandwidth_priority.unwrap_or(0),
         trust_files: false,
     };
     let added = control.session.add(new).await.map_err(refusal)?;
@@ -97,6 +101,7 @@ fn refusal(error: AddError) -> RpcError {
             RpcError::new(Code::CorruptTorrent, format!("invalid or corrupt torrent file: {text}"))
         }
         AddError::NoSuchFile(_) => Code::FileIndex.into(),
+        AddError::NoSuchPiece(_) => Code::PieceIndex.into(),
         AddError::RelativeFolder(_) => RpcError::new(Code::PathNotAbsolute, text),
         AddError::Save(_) => RpcError::new(Code::System, text),
     }

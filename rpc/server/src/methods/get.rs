@@ -28,7 +28,10 @@ pub(super) async fn torrent_get(control: Arc<Control>, params: Params) -> Outcom
         HashMap::new()
     };
     let with_trackers = asks(TorrentField::trackers) || asks(TorrentField::tracker_stats);
-    let with_positions = asks(TorrentField::queue_position);
+    if asks(TorrentField::queue_position) {
+        control.session.settle_queue();
+    }
+    let settings = control.session.settings();
     let copies = control.config_dir.join("torrents");
     let buffer = Vec::with_capacity(256 + ids.len() * get.fields.len() * BYTES_PER_FIELD);
     let mut writer = Writer::new(buffer, params.dialect());
@@ -42,7 +45,6 @@ pub(super) async fn torrent_get(control: Arc<Control>, params: Params) -> Outcom
             writer.key("removed");
             write_removed(&mut writer, catalog);
         }
-        let positions = if with_positions { positions(catalog) } else { HashMap::new() };
         writer.key("torrents");
         let mut list = TorrentList::begin(&mut writer, &get);
         for (at, id) in ids.iter().enumerate() {
@@ -50,7 +52,7 @@ pub(super) async fn torrent_get(control: Arc<Control>, params: Params) -> Outcom
             let Some(torrent) = catalog.get(*id) else { continue };
             list.push(&View {
                 torrent,
-                position: positions.get(id).copied().unwrap_or(0),
+                settings: &settings,
                 detail: details.get(id),
                 copies: &copies,
                 trackers: known.get(at).map_or(Vec::new(), |known| trackers::of(torrent, known)),
@@ -66,10 +68,6 @@ fn write_removed(writer: &mut Writer, catalog: &Catalog) {
     let removed = catalog.removed_at_or_after(unix_now().saturating_sub(limits::RECENT));
     let removed: Vec<u32> = removed.into_iter().map(|id| id.0).collect();
     writer.value(&removed);
-}
-
-fn positions(catalog: &Catalog) -> HashMap<TorrentId, usize> {
-    catalog.iter().enumerate().map(|(position, torrent)| (torrent.id, position)).collect()
 }
 
 /// What only shards know, asked of several at a time.

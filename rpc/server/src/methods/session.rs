@@ -53,6 +53,27 @@ pub(super) async fn session_get(control: Arc<Control>, params: Params) -> Outcom
         session_id: control.ids.current(Instant::now()),
         start_added_torrents: settings.start_added_torrents,
         default_trackers: settings.default_trackers,
+        alt_speed_down: settings.alt_speed_down,
+        alt_speed_enabled: settings.alt_speed_enabled,
+        alt_speed_time_begin: settings.alt_speed_time_begin,
+        alt_speed_time_day: settings.alt_speed_time_day,
+        alt_speed_time_enabled: settings.alt_speed_time_enabled,
+        alt_speed_time_end: settings.alt_speed_time_end,
+        alt_speed_up: settings.alt_speed_up,
+        speed_limit_down: settings.speed_limit_down,
+        speed_limit_down_enabled: settings.speed_limit_down_enabled,
+        speed_limit_up: settings.speed_limit_up,
+        speed_limit_up_enabled: settings.speed_limit_up_enabled,
+        download_queue_enabled: settings.download_queue_enabled,
+        download_queue_size: settings.download_queue_size,
+        idle_seeding_limit: settings.idle_seeding_limit,
+        idle_seeding_limit_enabled: settings.idle_seeding_limit_enabled,
+        queue_stalled_enabled: settings.queue_stalled_enabled,
+        queue_stalled_minutes: settings.queue_stalled_minutes,
+        seed_queue_enabled: settings.seed_queue_enabled,
+        seed_queue_size: settings.seed_queue_size,
+        seed_ratio_limit: settings.seed_ratio_limit,
+        seed_ratio_limited: settings.seed_ratio_limited,
         ..SessionValues::default()
     };
     let mut writer = Writer::new(Vec::new(), params.dialect());
@@ -94,6 +115,22 @@ fn changed(mut settings: Settings, set: SessionSet) -> Result<Settings, RpcError
     )?;
     put(&mut settings.peer_port, set.peer_port, "peer_port")?;
     put(&mut settings.reqq, set.reqq, "reqq")?;
+    macro_rules! numbers {
+        ($($name:ident)*) => { $( put(&mut settings.$name, set.$name, stringify!($name))?; )* };
+    }
+    macro_rules! as_given {
+        ($($name:ident)*) => { $( settings.$name = set.$name.unwrap_or(settings.$name); )* };
+    }
+    numbers! {
+        alt_speed_down alt_speed_time_begin alt_speed_time_day alt_speed_time_end alt_speed_up
+        download_queue_size idle_seeding_limit queue_stalled_minutes seed_queue_size
+        speed_limit_down speed_limit_up
+    }
+    as_given! {
+        alt_speed_enabled alt_speed_time_enabled speed_limit_down_enabled speed_limit_up_enabled
+        download_queue_enabled idle_seeding_limit_enabled queue_stalled_enabled seed_queue_enabled
+        seed_ratio_limit seed_ratio_limited
+    }
     if let Some(folder) = set.download_dir {
         settings.download_dir = folder.into();
     }

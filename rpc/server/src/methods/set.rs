@@ -7,7 +7,8 @@ use api::{
     params::{FileChanges, FilePriority, Params, TorrentSet},
 };
 use engine::{
-    Change,
+    Change, EditError,
+    rules::{GoalMode, Rules},
     status::{Priority, Torrent, TorrentId, TrackerStatus},
 };
 use std::sync::Arc;
@@ -37,6 +38,11 @@ fn set_one(control: &Control, id: TorrentId, set: &TorrentSet) -> Result<(), Rpc
             file_priorities: changed_priorities(torrent, &set.files)?,
             peer_limit: set.peer_limit,
             sequential: set.sequential_download,
+            sequential_from: set
+                .sequential_download_from_piece
+                .map(|piece| u32::try_from(piece).map_err(|_| Code::PieceIndex))
+                .transpose()?,
+            rules: changed_rules(&torrent.rules, set),
             trackers: changed_trackers(torrent, set, &trackers::of(torrent, &known))?,
         };
         Ok::<_, RpcError>(Some(change))
@@ -45,8 +51,51 @@ fn set_one(control: &Control, id: TorrentId, set: &TorrentSet) -> Result<(), Rpc
         // A torrent that has gone meanwhile is one that the ids do not match.
         None => Ok(()),
         Some(change) => {
-            control.session.edit(id, change).map_err(|error| RpcError::invalid(error.to_string()))
+            control.session.edit(id, change).map_err(refusal)?;
+            if let Some(position) = set.queue_position {
+                let position = usize::try_from(position).unwrap_or(0);
+                control.session.put_in_queue(id, position);
+            }
+            Ok(())
         }
+    }
+}
+
+fn refusal(error: EditError) -> RpcError {
+    match error {
+        EditError::NoSuchPiece(_) => Code::PieceIndex.into(),
+        EditError::NoSuchFile(_) => Code::FileIndex.into(),
+        EditError::NoSuchTorrent | EditError::Group(_) => RpcError::invalid(error.to_string()),
+    }
+}
+
+/// The torrent's rules after the changes; `None` if they stay.
+fn changed_rules(rules: &Rules, set: &TorrentSet) -> Option<Rules> {
+    fn put<T>(place: &mut T, value: Option<T>) {
+        if let Some(value) = value {
+            *place = value;
+        }
+    }
+    let mut new = rules.clone();
+    put(&mut new.priority, set.bandwidth_priority);
+    put(&mut new.download.kilobytes, set.download_limit);
+    put(&mut new.download.enabled, set.download_limited);
+    put(&mut new.upload.kilobytes, set.upload_limit);
+    put(&mut new.upload.enabled, set.upload_limited);
+    put(&mut new.honors_session_limits, set.honors_session_limits);
+    put(&mut new.group, set.group.clone());
+    put(&mut new.ratio_mode, set.seed_ratio_mode.map(goal_mode));
+    put(&mut new.ratio_limit, set.seed_ratio_limit);
+    put(&mut new.idle_mode, set.seed_idle_mode.map(goal_mode));
+    put(&mut new.idle_limit, set.seed_idle_limit);
+    (new != *rules).then_some(new)
+}
+
+fn goal_mode(number: u8) -> GoalMode {
+    match number {
+        1 => GoalMode::Own,
+        2 => GoalMode::Unlimited,
+        _ => GoalMode::Global,
     }
 }
 

@@ -53,6 +53,7 @@ fn refusal(error: AddError) -> Failure {
     let code = match &error {
         AddError::Metainfo(_) | AddError::VersionTwoOnly => Code::InvalidTorrent,
         AddError::NoSuchFile(_) => Code::NoSuchFile,
+        AddError::NoSuchPiece(_) => Code::InvalidParams,
         AddError::RelativeFolder(_) => Code::InvalidPath,
         AddError::Save(_) => Code::System,
     };

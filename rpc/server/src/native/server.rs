@@ -85,6 +85,7 @@ fn kind(kind: Kind) -> (SettingKind, Option<(f64, f64)>) {
     match kind {
         Kind::Switch => (SettingKind::Switch, None),
         Kind::Number { least, most } => (SettingKind::Number, Some((least as f64, most as f64))),
+        Kind::Decimal => (SettingKind::Number, Some((0.0, f64::MAX))),
         Kind::Text => (SettingKind::Text, None),
         Kind::Path => (SettingKind::Path, None),
         Kind::Folders => (SettingKind::Folders, None),

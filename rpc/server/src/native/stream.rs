@@ -214,6 +214,7 @@ fn told(notice: Notice) -> Native {
     event.kind = match notice.event {
         Event::Added => EventKind::Added,
         Event::Completed => EventKind::Completed,
+        Event::SeedingGoal => EventKind::SeedingGoal,
         Event::Removed => EventKind::Removed,
         Event::Verified => EventKind::Verified,
         Event::Error(message) => {

@@ -18,7 +18,9 @@ pub(super) fn state(torrent: &Torrent) -> State {
         Activity::QueuedToVerify => State::QueuedToVerify,
         Activity::Verifying => State::Verifying,
         Activity::Moving => State::Moving,
+        Activity::QueuedToDownload => State::QueuedToDownload,
         Activity::Downloading => State::Downloading,
+        Activity::QueuedToSeed => State::QueuedToSeed,
         Activity::Seeding => State::Seeding,
     }
 }

@@ -19,6 +19,16 @@ impl Inner {
         let files = torrent.meta.layout.file_count();
         let priorities = merge_priorities(&torrent.file_priorities, &change.file_priorities, files)
             .map_err(EditError::NoSuchFile)?;
+        if let Some(piece) = change.sequential_from
+            && piece >= torrent.meta.layout.geometry().piece_count()
+        {
+            return Err(EditError::NoSuchPiece(piece));
+        }
+        if let Some(rules) = &change.rules
+            && let Some(write) = control.want_group(&rules.group)?
+        {
+            self.write(write);
+        }
         let torrent = control.catalog.change(id).ok_or(EditError::NoSuchTorrent)?;
         let entry = control.entries.get_mut(&id).ok_or(EditError::NoSuchTorrent)?;
         torrent.edit_date = unix_now();
@@ -40,6 +50,15 @@ impl Inner {
             torrent.sequential = sequential;
             entry.options.sequential = sequential;
         }
+        if let Some(piece) = change.sequential_from {
+            torrent.sequential_from = piece;
+            entry.options.sequential_from = piece;
+        }
+        let new_limits = change.rules.is_some();
+        if let Some(rules) = change.rules {
+            torrent.rules.clone_from(&rules);
+            entry.options.rules = rules;
+        }
         let new_priorities = !change.file_priorities.is_empty();
         if new_priorities {
             torrent.file_priorities.clone_from(&priorities);
@@ -57,6 +76,10 @@ impl Inner {
         if let Some(torrent) = control.catalog.get(id) {
             let settings = control.swarm_settings(torrent);
             self.command(shard, Command::Swarm { id, settings });
+            if new_limits {
+                let limits = control.limits_of(torrent);
+                self.command(shard, Command::Limits { id, limits });
+            }
         }
         Ok(())
     }

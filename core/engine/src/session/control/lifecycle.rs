@@ -14,15 +14,18 @@
 
 use super::{
     super::{
-        StoredTorrent, Write, key,
+        StoredTorrent, Wish, Write, key,
         looker::{Found, Look},
+        queue::Place,
         unix_now,
     },
-    After, Control, Inner, Note, Phase, measure, running_activity,
+    After, Control, Entry, Inner, Note, Phase, measure, running_activity,
+    turns::has_ratio,
 };
 use crate::{
     event::Event,
     limits,
+    rules::GoalMode,
     settings::Settings,
     shard::{Command, StartTorrent},
     status::{Activity, Meta, Torrent, TorrentId, Trouble},
@@ -38,20 +41,25 @@ use swarm::Source;
 impl Inner {
     /// Takes in what the database had, and starts what is meant to run.
     pub(in crate::session) fn load(self: &Arc<Self>, stored: Vec<StoredTorrent>) {
-        let mut ids = Vec::new();
+        let mut places = Vec::new();
         {
             let mut control = self.lock();
             for torrent in stored {
                 let parsed = Metainfo::parse(&torrent.metainfo).ok().and_then(Meta::new);
                 match parsed {
-                    Some((meta, trackers)) => ids.push(control.insert(&torrent, meta, trackers)),
+                    Some((meta, trackers)) => {
+                        let place = control.insert(&torrent, meta, trackers);
+                        places.push(Place { rank: torrent.rank, ..place });
+                    }
                     None => {
                         tracing::error!(torrent = %torrent.info_hash, "its .torrent is damaged");
                     }
                 }
             }
+            control.queue.restore(places.clone());
+            control.settle_queue();
         }
-        ids.into_iter().for_each(|id| self.begin(id));
+        places.into_iter().for_each(|place| self.begin(place.id));
     }
 
     /// Moves an idle torrent on to what it is to do.
@@ -87,7 +95,14 @@ impl Inner {
                     torrent.activity = Activity::Stopped;
                     return;
                 }
+                // What has never run may be complete already: its files tell in which queue it is.
+                if entry.resume.is_some() && !entry.has_turn(torrent, &control.settings) {
+                    entry.wait(torrent);
+                    self.turns.notify_one();
+                    return;
+                }
                 entry.phase = Phase::Looking;
+                entry.look_again = false;
                 self.lookers.look(Look {
                     id,
                     info_hash: torrent.info_hash,
@@ -146,8 +161,15 @@ impl Inner {
             return;
         }
         match found {
+            Found::Unfit(_) if entry.look_again => {
+                entry.phase = Phase::Idle;
+                drop(guard);
+                self.begin(id);
+            }
             Found::Unfit(message) => {
                 entry.phase = Phase::Idle;
+                entry.turn = None;
+                self.turns.notify_one();
                 entry.retry_at = Some(unix_now() + limits::RETRY_AFTER.as_secs());
                 if let Some(torrent) = control.catalog.change(id) {
                     tracing::warn!(torrent = %torrent.info_hash, "{message}");
@@ -169,7 +191,14 @@ impl Inner {
                     self.begin(id);
                     return;
                 }
-                self.run(control, id, trusted, stamps);
+                let Some(torrent) = control.catalog.change(id) else { return };
+                let Some(entry) = control.entries.get_mut(&id) else { return };
+                if entry.has_turn(torrent, &control.settings) {
+                    self.run(control, id, trusted, stamps);
+                } else {
+                    entry.wait(torrent);
+                    self.turns.notify_one();
+                }
             }
             Found::Files { trusted, doubtful, .. } => self.check(control, id, doubtful, trusted),
         }
@@ -200,6 +229,8 @@ impl Inner {
             if let Some(error) = outcome.error {
                 torrent.trouble = Some(Trouble::Local(error.to_string()));
                 entry.retry_at = Some(unix_now() + limits::RETRY_AFTER.as_secs());
+                entry.turn = None;
+                self.turns.notify_one();
                 let rests = entry.after == After::AsMeant && entry.target.is_none();
                 control.tell(id, Event::Error(error.to_string()));
                 if rests {
@@ -209,6 +240,7 @@ impl Inner {
                 control.tell(id, Event::Verified);
             }
         }
+        control.note_completion(id);
         drop(guard);
         self.begin(id);
     }
@@ -221,8 +253,10 @@ impl Inner {
         have: Bitfield,
         stamps: Vec<FileStamp>,
     ) {
+        control.note_completion(id);
         let Some(torrent) = control.catalog.get(id) else { return };
         let swarm = control.swarm_settings(torrent);
+        let limits = control.limits_of(torrent);
         let preallocate = control.settings.preallocate;
         let extra = public_trackers(&control.settings, torrent);
         let alive = (0..).zip(&mut control.load).filter_map(|(n, load)| Some((n, load.as_mut()?)));
@@ -237,8 +271,6 @@ impl Inner {
         entry.shard = shard;
         entry.run += 1;
         entry.retry_at = None;
-        torrent.have = Arc::new(have.clone());
-        measure(torrent);
         torrent.trouble = None;
         torrent.activity = running_activity(torrent);
         torrent.start_date = unix_now();
@@ -257,6 +289,7 @@ impl Inner {
             allocation: if preallocate { Allocation::Full } else { Allocation::Sparse },
             swarm,
             progress: Arc::clone(&entry.progress),
+            limits,
         };
         let peers = std::mem::take(&mut entry.peers);
         self.command(shard, Command::Start(Box::new(start)));
@@ -286,11 +319,20 @@ impl Inner {
         }
     }
 
-    pub(in crate::session) fn set_running(self: &Arc<Self>, id: TorrentId, running: bool) {
+    pub(in crate::session) fn set_running(self: &Arc<Self>, id: TorrentId, wish: Wish) {
+        let running = wish != Wish::Stop;
         let mut guard = self.lock();
         let control = &mut *guard;
         let Some(torrent) = control.catalog.change(id) else { return };
         let Some(entry) = control.entries.get_mut(&id) else { return };
+        entry.jumps = match wish {
+            Wish::Start => entry.jumps,
+            Wish::StartNow => true,
+            Wish::Stop => false,
+        };
+        if running && !torrent.running {
+            self.forget_goal(torrent, entry, &control.settings);
+        }
         if torrent.running != running {
             torrent.running = running;
             self.write(Write::Running(torrent.info_hash, running));
@@ -308,14 +350,38 @@ impl Inner {
                 drop(guard);
                 self.begin(id);
             }
-            (Phase::Idle, false) => torrent.activity = Activity::Stopped,
-            (Phase::Running, false) => self.leave(control, id),
+            (Phase::Idle, false) => {
+                torrent.activity = Activity::Stopped;
+                entry.turn = None;
+            }
+            (Phase::Running, false) => {
+                torrent.activity = Activity::Stopped;
+                self.leave(control, id);
+            }
             (Phase::Checking { handle, cancelled, .. }, false) => {
+                torrent.activity = Activity::Stopped;
                 *cancelled = true;
                 handle.cancel();
             }
+            (Phase::Looking, true) => entry.look_again = true,
             _ => {}
         }
+    }
+
+    /// A person starts a torrent: that it had reached a goal does not count any more, and a ratio
+    /// that it still has would stop it at once.
+    fn forget_goal(&self, torrent: &mut Torrent, entry: &mut Entry, settings: &Settings) {
+        let has_ratio = has_ratio(torrent, settings);
+        if !torrent.finished && !has_ratio {
+            return;
+        }
+        torrent.finished = false;
+        entry.options.finished = false;
+        if has_ratio {
+            torrent.rules.ratio_mode = GoalMode::Unlimited;
+            entry.options.rules.ratio_mode = GoalMode::Unlimited;
+        }
+        self.write(Write::Options(torrent.info_hash, entry.options.clone()));
     }
 
     /// Takes a running torrent off its shard; [`Report::Stopped`] ends it.
@@ -384,6 +450,7 @@ impl Inner {
             return;
         };
         entry.phase = Phase::Removing;
+        tracing::info!(torrent = %torrent.info_hash, name = torrent.meta.layout.name(), delete_data, "removed");
         let (info_hash, root) = (torrent.info_hash, torrent.data_dir().to_path_buf());
         let layout = Arc::clone(&entry.disk);
         self.write(Write::Remove(info_hash));

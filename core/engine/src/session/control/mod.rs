@@ -4,17 +4,24 @@ mod edit;
 mod lifecycle;
 mod places;
 mod reports;
+mod speed;
+mod turns;
 mod wanted;
 
 pub(super) use reports::run;
 
 use super::{
-    AddError, Added, Inner, NewTorrent, StoredOptions, StoredTorrent, database::StoredPlace,
-    looker::Found, unix_now,
+    AddError, Added, Inner, NewTorrent, StoredOptions, StoredTorrent,
+    database::StoredPlace,
+    looker::Found,
+    queue::{Place, Queue},
+    unix_now,
 };
 use crate::{
     event::{Event, Notice, Subject},
+    limiter::Pools,
     limits,
+    rules::{Group, Rules},
     settings::Settings,
     shard::Update,
     status::{
@@ -23,6 +30,7 @@ use crate::{
 };
 use discovery::Progress;
 use metainfo::{Bitfield, InfoHash, Layout};
+use speed::SharedGroup;
 use std::{
     collections::{BTreeMap, HashSet},
     net::SocketAddr,
@@ -31,6 +39,7 @@ use std::{
 };
 use storage::{CheckHandle, CheckOutcome, RelocateError, RelocationProgress, ResumeData};
 use tokio::sync::broadcast;
+use turns::{Direction, Goal};
 use wanted::{measure, merge_priorities, priority_number, priority_of, running_activity};
 use wire::PeerId;
 
@@ -51,6 +60,18 @@ pub(super) struct Control {
     pub(super) settings: Settings,
     /// One for each torrent of the catalog.
     entries: BTreeMap<TorrentId, Entry>,
+    pub(super) queue: Queue,
+    /// Some entry is a new seed.
+    has_new_seeds: bool,
+    /// Bandwidth groups by name.
+    groups: BTreeMap<String, SharedGroup>,
+    /// What the session's speed limits let through.
+    pools: Pools,
+    /// Whether the hours of alternative limits included the last moment that was looked at; `None`
+    /// to go by them at the next, whatever somebody has switched meanwhile.
+    was_in_hours: Option<bool>,
+    /// Where peers can connect; 0 if nowhere.
+    listen_port: u16,
     next_id: u32,
     /// Running torrents of each shard; `None` of one that is gone.
     load: Vec<Option<usize>>,
@@ -86,6 +107,15 @@ struct Entry {
     resume: Option<Arc<ResumeData>>,
     /// When a torrent in trouble is tried again, seconds since 1970.
     retry_at: Option<u64>,
+    /// Somebody has asked for it to start while its files were being looked at: if they are found
+    /// unfit, the look may have been too early.
+    look_again: bool,
+    /// The queue whose turn it has been given, until it is idle again.
+    turn: Option<Direction>,
+    /// It runs whatever the queues say.
+    jumps: bool,
+    /// It has become complete while it ran; the queue of seeds has not looked at it yet.
+    is_new_seed: bool,
     /// Peers that a person named before it was running.
     peers: Vec<SocketAddr>,
 }
@@ -120,12 +150,38 @@ enum After {
     },
 }
 
+/// What a tick finds to be done.
+#[derive(Default)]
+struct Due {
+    /// Torrents that were in trouble and are to be tried again.
+    retry: Vec<TorrentId>,
+    /// Seeding is to end.
+    goals: Vec<(TorrentId, Goal)>,
+    /// Somebody waits in a queue.
+    is_queued: bool,
+}
+
 impl Control {
-    pub(super) fn new(settings: Settings, stored: SessionCounters, shards: usize) -> Control {
+    pub(super) fn new(
+        settings: Settings,
+        stored: SessionCounters,
+        groups: Vec<Group>,
+        shards: usize,
+        listen_port: u16,
+    ) -> Control {
         Control {
             catalog: Catalog::default(),
             settings,
             entries: BTreeMap::new(),
+            queue: Queue::default(),
+            has_new_seeds: false,
+            groups: groups
+                .into_iter()
+                .map(|group| (group.name.clone(), SharedGroup::new(group, shards)))
+                .collect(),
+            pools: Pools::new(shards),
+            was_in_hours: None,
+            listen_port,
             next_id: 1,
             load: vec![Some(0); shards],
             stopping: false,
@@ -156,27 +212,37 @@ impl Control {
         let files = meta.layout.file_count();
         let priorities =
             merge_priorities(&[], &new.file_priorities, files).map_err(AddError::NoSuchFile)?;
+        if new.sequential_from >= meta.layout.geometry().piece_count() {
+            return Err(AddError::NoSuchPiece(new.sequential_from));
+        }
         let options = StoredOptions {
             labels: new.labels,
             priorities: priorities.iter().copied().map(priority_number).collect(),
             trackers: None,
             sequential: new.sequential.unwrap_or(self.settings.sequential_download),
+            sequential_from: new.sequential_from,
             peer_limit: new.peer_limit,
             place,
             moving: None,
+            rules: Rules { priority: new.priority.clamp(-1, 1), ..Rules::default() },
+            finished: false,
         };
-        let stored = StoredTorrent {
+        let mut stored = StoredTorrent {
             info_hash,
             metainfo: new.metainfo,
             download_dir,
             running: !new.paused.unwrap_or(!self.settings.start_added_torrents),
             added_date: unix_now(),
+            rank: 0,
             options,
             totals: Totals::default(),
             resume: resume.map(|resume| resume.to_bytes()),
         };
         let name = meta.layout.name().to_owned();
-        let id = self.insert(&stored, meta, trackers);
+        tracing::info!(torrent = %info_hash, name, running = stored.running, "added");
+        let place = self.insert(&stored, meta, trackers);
+        let id = place.id;
+        stored.rank = place.rank;
         self.this_run.files_added += 1;
         self.tell(id, Event::Added);
         Ok((Added { id, info_hash, name, duplicate: false }, stored))
@@ -187,10 +253,12 @@ impl Control {
         stored: &StoredTorrent,
         mut meta: Meta,
         own_trackers: Vec<Vec<String>>,
-    ) -> TorrentId {
+    ) -> Place {
         let (disk, target) = places::restore(stored, &mut meta);
         let id = TorrentId(self.next_id);
         self.next_id += 1;
+        self.settle_queue();
+        let (queue_position, rank) = self.queue.push(id);
         let geometry = meta.layout.geometry();
         let resume = stored.resume.as_ref().and_then(|bytes| {
             let read = ResumeData::from_bytes(bytes, &meta.layout);
@@ -224,6 +292,10 @@ impl Control {
             labels: options.labels.clone(),
             trackers: options.trackers.clone().unwrap_or(own_trackers),
             sequential: options.sequential,
+            sequential_from: options.sequential_from,
+            rules: options.rules.clone(),
+            queue_position,
+            finished: options.finished,
             peer_limit: options.peer_limit.unwrap_or(self.settings.peer_limit_per_torrent),
             added_date: stored.added_date,
             start_date: 0,
@@ -247,11 +319,15 @@ impl Control {
             owes_script: false,
             resume: resume.map(Arc::new),
             retry_at: None,
+            look_again: false,
+            turn: None,
+            jumps: false,
+            is_new_seed: false,
             peers: Vec::new(),
         };
         self.catalog.insert(torrent);
         self.entries.insert(id, entry);
-        id
+        Place { id, rank }
     }
 
     fn forget(&mut self, id: TorrentId) {
@@ -259,6 +335,7 @@ impl Control {
         self.entries.remove(&id);
         self.catalog.remove(id);
         self.unsaved.remove(&id);
+        self.queue.forget();
     }
 
     /// Tells listeners of an event of a torrent; with none of them, it costs nothing.
@@ -303,7 +380,8 @@ impl Control {
             max_peers: torrent.peer_limit,
             max_upload_queue: self.settings.reqq,
             sequential: torrent.sequential,
-            listen_port: self.settings.peer_port,
+            sequential_from: torrent.sequential_from,
+            listen_port: self.listen_port,
             ..swarm::Settings::default()
         }
     }
@@ -355,10 +433,21 @@ impl Control {
         self.unsaved.insert(update.id);
     }
 
-    /// Once a second: time spent, progress of checks, and who is to be tried again.
-    fn tick(&mut self) -> Vec<TorrentId> {
+    /// Notes the date of completion of a torrent that is found complete.
+    fn note_completion(&mut self, id: TorrentId) {
+        let is_new = |torrent: &&Torrent| torrent.is_done() && torrent.totals.done_date == 0;
+        if self.catalog.get(id).filter(is_new).is_some()
+            && let Some(torrent) = self.catalog.change(id)
+        {
+            torrent.totals.done_date = unix_now();
+            self.unsaved.insert(id);
+        }
+    }
+
+    /// Once a second: time spent, progress of checks, and what is due.
+    fn tick(&mut self) -> Due {
         let now = unix_now();
-        let mut due = Vec::new();
+        let mut due = Due::default();
         let mut checking = Vec::new();
         let mut moving = Vec::new();
         // Both are in the order of the ids: no torrent needs to be looked for.
@@ -367,16 +456,23 @@ impl Control {
         {
             debug_assert_eq!(id, torrent.id);
             match &entry.phase {
-                Phase::Running => match torrent.activity {
-                    Activity::Seeding => torrent.totals.seconds_seeding += 1,
-                    _ => torrent.totals.seconds_downloading += 1,
-                },
-                Phase::Checking { handle, .. } => checking.push((id, handle.progress())),
+                Phase::Running => {
+                    match torrent.activity {
+                        Activity::Seeding => torrent.totals.seconds_seeding += 1,
+                        _ => torrent.totals.seconds_downloading += 1,
+                    }
+                    let goal = Goal::reached(torrent, &self.settings, now);
+                    due.goals.extend(goal.map(|goal| (id, goal)));
+                }
+                Phase::Checking { handle, cancelled: false, .. } => {
+                    checking.push((id, handle.progress()));
+                }
                 Phase::Moving(progress) => moving.push((id, progress.bytes())),
                 Phase::Idle if entry.retry_at.is_some_and(|at| at <= now) => {
                     entry.retry_at = None;
-                    due.push(id);
+                    due.retry.push(id);
                 }
+                Phase::Idle => due.is_queued |= entry.waits_in(torrent).is_some(),
                 _ => {}
             }
         }

@@ -25,20 +25,7 @@ impl Inner {
                 updates.into_iter().for_each(|update| control.apply(update));
             }
             Report::Completed(id) => {
-                let mut control = self.lock();
-                if let Some(torrent) = control.catalog.change(id) {
-                    torrent.totals.done_date = unix_now();
-                    torrent.left = 0;
-                    torrent.activity = Activity::Seeding;
-                }
-                control.tell(id, Event::Completed);
-                if let Some(entry) = control.entries.get_mut(&id) {
-                    entry.owes_script = !entry.options.place.is_settled();
-                    if !entry.owes_script {
-                        self.tell_script(&control, id, Moment::Done);
-                    }
-                }
-                drop(control);
+                self.on_completed(id);
                 self.announcer.completed(key(id));
             }
             Report::Durable { id, have, stamps, is_final } => {
@@ -86,6 +73,30 @@ impl Inner {
         }
     }
 
+    fn on_completed(&self, id: TorrentId) {
+        let mut guard = self.lock();
+        let control = &mut *guard;
+        let Some(torrent) = control.catalog.change(id) else { return };
+        tracing::info!(torrent = %torrent.info_hash, name = torrent.meta.layout.name(), "complete");
+        torrent.totals.done_date = unix_now();
+        torrent.left = 0;
+        if torrent.activity == Activity::Downloading {
+            torrent.activity = Activity::Seeding;
+        }
+        if let Some(entry) = control.entries.get_mut(&id) {
+            entry.is_new_seed = true;
+            control.has_new_seeds = true;
+        }
+        control.tell(id, Event::Completed);
+        if let Some(entry) = control.entries.get_mut(&id) {
+            entry.owes_script = !entry.options.place.is_settled();
+            if !entry.owes_script {
+                self.tell_script(control, id, Moment::Done);
+            }
+        }
+        self.turns.notify_one();
+    }
+
     /// A running torrent is about to stop by itself; in any other phase somebody has already decided
     /// what comes next.
     fn on_left<'a>(
@@ -114,6 +125,8 @@ impl Inner {
             *load = load.saturating_sub(1);
         }
         entry.phase = Phase::Idle;
+        entry.turn = None;
+        self.turns.notify_one();
         let waits =
             entry.retry_at.is_some() && entry.after == After::AsMeant && entry.target.is_none();
         if let Some(torrent) = control.catalog.change(id) {
@@ -231,7 +244,12 @@ impl Inner {
     fn on_tick(self: &Arc<Self>, save: bool) {
         self.shards.iter().for_each(Line::push_on);
         let due = self.lock().tick();
-        due.into_iter().for_each(|id| self.begin(id));
+        due.retry.into_iter().for_each(|id| self.begin(id));
+        due.goals.into_iter().for_each(|(id, goal)| self.end_seeding(id, goal));
+        self.follow_clock();
+        if due.is_queued {
+            self.turns.notify_one();
+        }
         if save {
             self.save_all();
         }
@@ -271,6 +289,7 @@ pub(in crate::session) async fn run(
                 Note::Room(path, Some(free)) => inner.lock().on_room(path, free),
                 Note::Room(_, None) => {}
             },
+            () = inner.turns.notified() => inner.take_turns(),
             () = inner.ended.notified() => return,
             _ = tick.tick() => {
                 if ticks % limits::ROOM_INTERVAL.as_secs() == 0 {
