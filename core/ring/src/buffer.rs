@@ -230,6 +230,23 @@ impl RecvArena {
         self.pages.as_ptr().wrapping_add(usize::from(number) * self.buffer_length)
     }
 
+    /// Fills a buffer that was taken with bytes, which must fit, and lends it.
+    #[cfg(feature = "sim")]
+    pub(crate) fn fill(
+        self: &Rc<Self>,
+        number: u16,
+        bytes: impl ExactSizeIterator<Item = u8>,
+    ) -> RecvBuf {
+        let length = bytes.len();
+        assert!(length <= self.buffer_length);
+        for (at, byte) in bytes.enumerate() {
+            assert!(at < length);
+            // SAFETY: within the buffer, which is out of the free list and so nobody else's.
+            unsafe { self.address(number).add(at).write(byte) };
+        }
+        self.lend(number, length)
+    }
+
     /// Lends a buffer that was taken and whose first `length` bytes have been filled.
     pub(crate) fn lend(self: &Rc<Self>, number: u16, length: usize) -> RecvBuf {
         assert!(length <= self.buffer_length);

@@ -11,6 +11,9 @@ pub enum DriverKind {
     Uring,
     /// epoll(7) through mio, and a thread pool for files.
     Mio,
+    /// A world in memory.
+    #[cfg(feature = "sim")]
+    Sim,
 }
 
 impl fmt::Display for DriverKind {
@@ -18,6 +21,8 @@ impl fmt::Display for DriverKind {
         f.write_str(match self {
             DriverKind::Uring => "uring",
             DriverKind::Mio => "mio",
+            #[cfg(feature = "sim")]
+            DriverKind::Sim => "sim",
         })
     }
 }
@@ -25,9 +30,10 @@ impl fmt::Display for DriverKind {
 pub(crate) trait Driver {
     fn kind(&self) -> DriverKind;
     fn waker(&self) -> Waker;
-    fn listen(&mut self, socket: OwnedFd) -> io::Result<ListenerId>;
+    /// The real address is in the answer.
+    fn listen(&mut self, addr: SocketAddr) -> io::Result<(ListenerId, SocketAddr)>;
     fn stop_listening(&mut self, listener: ListenerId);
-    fn connect(&mut self, socket: OwnedFd, to: SocketAddr) -> io::Result<ConnId>;
+    fn connect(&mut self, to: SocketAddr, from: Option<SocketAddr>) -> io::Result<ConnId>;
     fn adopt(&mut self, socket: OwnedFd) -> io::Result<ConnId>;
     fn detach(&mut self, conn: ConnId);
     fn send(&mut self, conn: ConnId, batch: SendBatch);
@@ -36,6 +42,11 @@ pub(crate) trait Driver {
     fn peer_addr(&self, conn: ConnId) -> Option<SocketAddr>;
     fn submit(&mut self, op: FileOp, token: Token);
     fn wait(&mut self, timeout: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()>;
+
+    /// The time of a world of its own, if the driver lives in one.
+    fn virtual_time(&self) -> Option<Duration> {
+        None
+    }
 }
 
 /// A result as system calls and completions give it: a count, or an errno below zero.

@@ -12,21 +12,37 @@ use std::{
 /// An open file. Clones share the descriptor, which closes with the last one; operations under way
 /// hold one, so dropping a `File` never pulls it from under them.
 #[derive(Clone, Debug)]
-pub struct File(pub(crate) Arc<OwnedFd>);
+pub struct File {
+    fd: Arc<OwnedFd>,
+    /// What it stands for in a simulated world.
+    #[cfg(feature = "sim")]
+    pub(crate) sim: Option<Arc<crate::sim::OpenFile>>,
+}
 
 impl File {
     pub(crate) fn new(fd: OwnedFd) -> File {
-        File(Arc::new(fd))
+        File {
+            fd: Arc::new(fd),
+            #[cfg(feature = "sim")]
+            sim: None,
+        }
+    }
+
+    /// A file of a simulated world. Its descriptor stands for nothing: it can be asked and told what
+    /// it likes, but cannot be mapped.
+    #[cfg(feature = "sim")]
+    pub(crate) fn simulated(null: Arc<OwnedFd>, file: crate::sim::OpenFile) -> File {
+        File { fd: null, sim: Some(Arc::new(file)) }
     }
 
     pub(crate) fn raw(&self) -> RawFd {
-        self.0.as_raw_fd()
+        self.fd.as_raw_fd()
     }
 }
 
 impl AsFd for File {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.fd.as_fd()
     }
 }
 

@@ -1,13 +1,15 @@
 //! The machine under the engine: one reactor for each core.
 //!
 //! A [`Ring`] owns the sockets and carries out the file operations of one thread. Everything is by
-//! completion: an operation is handed in, [`Ring::wait`] later brings its [`Event`]. Two drivers
+//! completion: an operation is handed in, [`Ring::wait`] later brings its [`Event`]. Three drivers
 //! have the same semantics behind it, and nothing outside this crate names either:
 //!
 //! - `uring` (io_uring(7)): single issuer, deferred task work, multishot accept and receive into a
 //!   ring of provided buffers, `sendmsg` with or without zero copy, files through the same ring.
 //! - `mio` (epoll(7) through the mio crate): for places where io_uring is refused; files are served
 //!   by a small thread pool.
+//! - `sim` (feature `sim`, for tests): network, disk and clock of a world in memory that can fail in
+//!   every way, and does the same each time for the same seed.
 //!
 //! # What is guaranteed
 //! - Events of one connection come in order. After [`Event::Closed`] or a call to [`Ring::close`]
@@ -29,6 +31,8 @@ mod mio_driver;
 mod net;
 mod probe;
 mod send;
+#[cfg(feature = "sim")]
+pub mod sim;
 mod slots;
 mod uring;
 mod waker;
@@ -43,12 +47,18 @@ pub use send::{Mark, PinnedBytes, SendBatch};
 pub use waker::Waker;
 
 use driver::Driver;
-use std::{io, net::SocketAddr, os::fd::OwnedFd, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    os::fd::OwnedFd,
+    time::{Duration, Instant},
+};
 
 /// One thread's reactor. Not `Send`: it lives and dies on the thread that made it.
 pub struct Ring {
     driver: Box<dyn Driver>,
     buffers: BufPool,
+    started: Instant,
 }
 
 impl Ring {
@@ -58,7 +68,16 @@ impl Ring {
     /// says why and what to do about it.
     pub fn new(config: RingConfig) -> Result<Ring, DriverError> {
         let driver = probe::start(&config)?;
-        Ok(Ring { driver, buffers: BufPool::new(config.pooled_bytes) })
+        Ok(Ring::with_driver(driver, &config))
+    }
+
+    fn with_driver(driver: Box<dyn Driver>, config: &RingConfig) -> Ring {
+        Ring { driver, buffers: BufPool::new(config.pooled_bytes), started: Instant::now() }
+    }
+
+    /// Time since the ring was made; in a simulated world, since that began. Never goes back.
+    pub fn now(&self) -> Duration {
+        self.driver.virtual_time().unwrap_or_else(|| self.started.elapsed())
     }
 
     /// Which driver is running.
@@ -80,9 +99,7 @@ impl Ring {
     /// listener on the same address. Port 0 takes a free one: the address in the answer is the real
     /// one.
     pub fn listen(&mut self, addr: SocketAddr) -> io::Result<(ListenerId, SocketAddr)> {
-        let socket = net::listener(addr)?;
-        let local = net::local_addr(&socket)?;
-        Ok((self.driver.listen(socket)?, local))
+        self.driver.listen(addr)
     }
 
     /// Stops listening.
@@ -93,13 +110,11 @@ impl Ring {
     /// Starts a TCP connection; [`Event::Connected`] or [`Event::Closed`] follows. `from` binds the
     /// source address.
     pub fn connect(&mut self, to: SocketAddr, from: Option<SocketAddr>) -> io::Result<ConnId> {
-        let socket = net::outgoing(to, from)?;
-        self.driver.connect(socket, to)
+        self.driver.connect(to, from)
     }
 
     /// Takes over a connected socket, for example from another shard, and starts to receive.
     pub fn adopt(&mut self, socket: OwnedFd) -> io::Result<ConnId> {
-        net::tune(&socket)?;
         self.driver.adopt(socket)
     }
 

@@ -147,6 +147,26 @@ impl SendBatch {
         }
     }
 
+    /// A copy of all bytes, in order.
+    #[cfg(feature = "sim")]
+    #[allow(unsafe_code)]
+    pub(crate) fn copy(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(self.length as usize);
+        for part in &self.parts {
+            bytes.extend_from_slice(match &part.source {
+                Source::Own => &self.own[part.range.clone()],
+                Source::Buf(buf) => &buf[part.range.clone()],
+                // SAFETY: the trait's contract: mapped while the value lives, and in a simulated
+                // world nothing that a file cut short could unmap is ever pinned.
+                Source::Pinned(pinned) => unsafe {
+                    let (start, length) = pinned.span();
+                    &std::slice::from_raw_parts(start, length)[part.range.clone()]
+                },
+            });
+        }
+        bytes
+    }
+
     pub(crate) fn clear(&mut self) {
         self.own.clear();
         self.parts.clear();

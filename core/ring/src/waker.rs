@@ -43,6 +43,11 @@ impl Waker {
         }
     }
 
+    #[cfg(feature = "sim")]
+    pub(crate) fn is_pending(&self) -> bool {
+        self.0.pending.load(Ordering::Acquire)
+    }
+
     pub(crate) fn fd(&self) -> RawFd {
         self.0.eventfd.as_raw_fd()
     }

@@ -336,13 +336,15 @@ impl Driver for MioDriver {
         self.waker.clone()
     }
 
-    fn listen(&mut self, socket: OwnedFd) -> io::Result<ListenerId> {
+    fn listen(&mut self, addr: SocketAddr) -> io::Result<(ListenerId, SocketAddr)> {
+        let socket = net::listener(addr)?;
+        let local = net::local_addr(&socket)?;
         net::set_nonblocking(&socket, true)?;
         let fd = socket.as_raw_fd();
         let key = self.listeners.insert(socket);
         let token = mio::Token(LISTENERS + key);
         self.poll.registry().register(&mut SourceFd(&fd), token, Interest::READABLE)?;
-        Ok(ListenerId(key as u32))
+        Ok((ListenerId(key as u32), local))
     }
 
     fn stop_listening(&mut self, listener: ListenerId) {
@@ -351,7 +353,8 @@ impl Driver for MioDriver {
         }
     }
 
-    fn connect(&mut self, socket: OwnedFd, to: SocketAddr) -> io::Result<ConnId> {
+    fn connect(&mut self, to: SocketAddr, from: Option<SocketAddr>) -> io::Result<ConnId> {
+        let socket = net::outgoing(to, from)?;
         net::set_nonblocking(&socket, true)?;
         match SockRef::from(&socket).connect(&SockAddr::from(to)) {
             Ok(()) => {}
@@ -362,6 +365,7 @@ impl Driver for MioDriver {
     }
 
     fn adopt(&mut self, socket: OwnedFd) -> io::Result<ConnId> {
+        net::tune(&socket)?;
         net::set_nonblocking(&socket, true)?;
         let peer = net::peer_addr(&socket)?;
         self.insert(socket, peer, false)

@@ -430,7 +430,9 @@ impl Driver for UringDriver {
         self.waker.clone()
     }
 
-    fn listen(&mut self, socket: OwnedFd) -> io::Result<ListenerId> {
+    fn listen(&mut self, addr: SocketAddr) -> io::Result<(ListenerId, SocketAddr)> {
+        let socket = net::listener(addr)?;
+        let local = net::local_addr(&socket)?;
         let key = self.listeners.insert(Listener {
             socket,
             armed: false,
@@ -438,7 +440,7 @@ impl Driver for UringDriver {
             rest_until: None,
         });
         self.arm_accept(key);
-        Ok(ListenerId(key as u32))
+        Ok((ListenerId(key as u32), local))
     }
 
     fn stop_listening(&mut self, listener: ListenerId) {
@@ -455,7 +457,8 @@ impl Driver for UringDriver {
         }
     }
 
-    fn connect(&mut self, socket: OwnedFd, to: SocketAddr) -> io::Result<ConnId> {
+    fn connect(&mut self, to: SocketAddr, from: Option<SocketAddr>) -> io::Result<ConnId> {
+        let socket = net::outgoing(to, from)?;
         net::set_nonblocking(&socket, false)?;
         let mut conn = Conn::new(socket, Phase::Connecting, to);
         conn.pending = 1;
@@ -469,6 +472,7 @@ impl Driver for UringDriver {
     }
 
     fn adopt(&mut self, socket: OwnedFd) -> io::Result<ConnId> {
+        net::tune(&socket)?;
         // On a non-blocking socket io_uring answers EAGAIN instead of waiting.
         net::set_nonblocking(&socket, false)?;
         let peer = net::peer_addr(&socket)?;

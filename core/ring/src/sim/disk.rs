@@ -1,0 +1,441 @@
+//! A disk in memory: what processes see of it (the page cache), what is on the platter, and what a
+//! crash makes of the difference.
+//!
+//! Changes of names and lengths go through a journal, as on ext4, XFS and btrfs: they become durable
+//! in their order, all together with the first sync after them, and a loss of power keeps some first
+//! part of those that were not. Data becomes durable with the sync of its file; a loss of power keeps
+//! any of the sectors that were not synced, and none of the rest.
+
+use super::DiskFaults;
+use crate::FileStat;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    ops::Range,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+/// What is written whole or not at all when the power goes.
+const SECTOR: u64 = 512;
+
+/// Space is taken in such units.
+const PAGE: u64 = 4096;
+
+/// Nanoseconds since 1970 when every world begins.
+const EPOCH_NS: i64 = 1_700_000_000_000_000_000;
+
+#[derive(Default)]
+pub(super) struct Disk {
+    view: Names,
+    platter: Names,
+    nodes: BTreeMap<u64, Node>,
+    /// Changes that are not durable.
+    journal: Vec<Change>,
+    /// Changes that have become durable: the number of the journal's first.
+    committed: u64,
+    next_inode: u64,
+    pub(super) capacity: u64,
+    pub(super) faults: DiskFaults,
+    /// Operations that have ended.
+    pub(super) operations: u64,
+}
+
+#[derive(Clone, Default)]
+struct Names {
+    files: BTreeMap<PathBuf, u64>,
+    folders: BTreeSet<PathBuf>,
+}
+
+#[derive(Default)]
+struct Node {
+    view: Vec<u8>,
+    platter: Vec<u8>,
+    /// Pages that take space.
+    taken: BTreeSet<u64>,
+    /// Written and not synced.
+    dirty: Vec<Range<u64>>,
+    modified: Duration,
+}
+
+/// A change of names or lengths.
+#[derive(Clone)]
+enum Change {
+    Create(PathBuf, u64),
+    Remove(PathBuf),
+    Rename(PathBuf, PathBuf),
+    Folder(PathBuf),
+    Length(u64, u64),
+}
+
+impl Names {
+    fn apply(&mut self, change: &Change) {
+        match change {
+            Change::Create(path, inode) => {
+                self.files.insert(path.clone(), *inode);
+            }
+            Change::Remove(path) => {
+                self.files.remove(path);
+            }
+            Change::Rename(from, to) => {
+                if let Some(inode) = self.files.remove(from) {
+                    self.files.insert(to.clone(), inode);
+                }
+            }
+            Change::Folder(path) => {
+                self.folders.extend(path.ancestors().map(Path::to_path_buf));
+            }
+            Change::Length(..) => {}
+        }
+    }
+}
+
+/// What a sync covers: taken when it begins, as what comes later may be missed.
+pub(super) struct Syncing {
+    dirty: Vec<Range<u64>>,
+    journal: u64,
+}
+
+fn error(number: i32) -> io::Error {
+    io::Error::from_raw_os_error(number)
+}
+
+impl Disk {
+    fn change(&mut self, change: Change) {
+        self.view.apply(&change);
+        self.journal.push(change);
+    }
+
+    fn node(&mut self, inode: u64) -> io::Result<&mut Node> {
+        self.nodes.get_mut(&inode).ok_or_else(|| error(libc::EIO))
+    }
+
+    fn free(&self) -> u64 {
+        let taken: u64 = self.nodes.values().map(|node| node.taken.len() as u64 * PAGE).sum();
+        self.capacity.saturating_sub(taken)
+    }
+
+    pub(super) fn open(&mut self, path: &Path, create: bool, now: Duration) -> io::Result<u64> {
+        if path.as_os_str().as_encoded_bytes().contains(&0) {
+            return Err(error(libc::EINVAL));
+        }
+        if self.view.folders.contains(path) {
+            return Err(error(libc::EISDIR));
+        }
+        if let Some(&inode) = self.view.files.get(path) {
+            return Ok(inode);
+        }
+        let has_folder = path.parent().is_some_and(|folder| self.view.folders.contains(folder));
+        if !create || !has_folder {
+            return Err(error(libc::ENOENT));
+        }
+        self.next_inode += 1;
+        let inode = self.next_inode;
+        self.nodes.insert(inode, Node { modified: now, ..Node::default() });
+        self.change(Change::Create(path.to_path_buf(), inode));
+        Ok(inode)
+    }
+
+    pub(super) fn read(&mut self, inode: u64, offset: u64, into: &mut [u8]) -> io::Result<usize> {
+        let view = &self.node(inode)?.view;
+        let start = (offset as usize).min(view.len());
+        let count = into.len().min(view.len() - start);
+        into[..count].copy_from_slice(&view[start..start + count]);
+        Ok(count)
+    }
+
+    /// Writes as far as there is room; an error if that is not all.
+    pub(super) fn write(
+        &mut self,
+        inode: u64,
+        offset: u64,
+        bytes: &[u8],
+        now: Duration,
+    ) -> io::Result<usize> {
+        let mut free = self.free() / PAGE;
+        let node = self.node(inode)?;
+        let mut end = offset;
+        while end < offset + bytes.len() as u64 {
+            let page = end / PAGE;
+            if !node.taken.contains(&page) {
+                if free == 0 {
+                    break;
+                }
+                free -= 1;
+                node.taken.insert(page);
+            }
+            end = ((page + 1) * PAGE).min(offset + bytes.len() as u64);
+        }
+        let count = (end - offset) as usize;
+        let grown = end > node.view.len() as u64;
+        if grown {
+            node.view.resize(end as usize, 0);
+        }
+        node.view[offset as usize..end as usize].copy_from_slice(&bytes[..count]);
+        node.dirty.push(offset..end);
+        node.modified = now;
+        if grown {
+            self.change(Change::Length(inode, end));
+        }
+        if count < bytes.len() { Err(error(libc::ENOSPC)) } else { Ok(count) }
+    }
+
+    pub(super) fn set_length(&mut self, inode: u64, length: u64, now: Duration) -> io::Result<()> {
+        let node = self.node(inode)?;
+        node.view.resize(length as usize, 0);
+        node.taken.retain(|page| page * PAGE < length);
+        node.dirty.iter_mut().for_each(|range| {
+            *range = range.start.min(length)..range.end.min(length);
+        });
+        node.modified = now;
+        self.change(Change::Length(inode, length));
+        Ok(())
+    }
+
+    pub(super) fn allocate(
+        &mut self,
+        inode: u64,
+        range: Range<u64>,
+        now: Duration,
+    ) -> io::Result<()> {
+        let free = self.free() / PAGE;
+        let node = self.node(inode)?;
+        let pages = range.start / PAGE..range.end.div_ceil(PAGE);
+        let missing = pages.clone().filter(|page| !node.taken.contains(page)).count() as u64;
+        if missing > free {
+            return Err(error(libc::ENOSPC));
+        }
+        node.taken.extend(pages);
+        let length = range.end.max(node.view.len() as u64);
+        self.set_length(inode, length, now)
+    }
+
+    pub(super) fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()> {
+        if !self.view.files.contains_key(from) {
+            return Err(error(libc::ENOENT));
+        }
+        self.change(Change::Rename(from.to_path_buf(), to.to_path_buf()));
+        Ok(())
+    }
+
+    pub(super) fn unlink(&mut self, path: &Path) -> io::Result<()> {
+        if !self.view.files.contains_key(path) {
+            return Err(error(libc::ENOENT));
+        }
+        self.change(Change::Remove(path.to_path_buf()));
+        Ok(())
+    }
+
+    pub(super) fn make_folder(&mut self, path: &Path) -> io::Result<()> {
+        if path.ancestors().any(|path| self.view.files.contains_key(path)) {
+            return Err(error(libc::ENOTDIR));
+        }
+        if !self.view.folders.contains(path) {
+            self.change(Change::Folder(path.to_path_buf()));
+        }
+        Ok(())
+    }
+
+    pub(super) fn stat(&self, path: &Path) -> io::Result<FileStat> {
+        if self.view.folders.contains(path) {
+            return Ok(FileStat {
+                length: 0,
+                allocated: 0,
+                modified_ns: EPOCH_NS,
+                inode: 0,
+                device: 1,
+                is_file: false,
+            });
+        }
+        let inode = *self.view.files.get(path).ok_or_else(|| error(libc::ENOENT))?;
+        let node = self.nodes.get(&inode).ok_or_else(|| error(libc::EIO))?;
+        Ok(FileStat {
+            length: node.view.len() as u64,
+            allocated: node.taken.len() as u64 * PAGE,
+            modified_ns: EPOCH_NS + node.modified.as_nanos() as i64,
+            inode,
+            device: 1,
+            is_file: true,
+        })
+    }
+
+    pub(super) fn begin_sync(&self, inode: u64) -> Syncing {
+        let dirty = self.nodes.get(&inode).map_or_else(Vec::new, |node| node.dirty.clone());
+        Syncing { dirty, journal: self.committed + self.journal.len() as u64 }
+    }
+
+    /// The sync ends: what it covers is on the platter, or, if it failed, forgotten by the kernel
+    /// all the same.
+    pub(super) fn end_sync(&mut self, inode: u64, syncing: Syncing, works: bool) -> io::Result<()> {
+        if works {
+            let count = syncing.journal.saturating_sub(self.committed) as usize;
+            self.commit(count);
+        }
+        let node = self.node(inode)?;
+        for range in &syncing.dirty {
+            if let Some(at) = node.dirty.iter().position(|dirty| dirty == range) {
+                node.dirty.swap_remove(at);
+            }
+            if works {
+                node.keep(range.clone());
+            }
+        }
+        if works { Ok(()) } else { Err(error(libc::EIO)) }
+    }
+
+    /// Makes the first changes of the journal durable.
+    fn commit(&mut self, count: usize) {
+        for change in self.journal.drain(..count) {
+            self.platter.apply(&change);
+            if let Change::Length(inode, length) = change
+                && let Some(node) = self.nodes.get_mut(&inode)
+            {
+                node.platter.resize(length as usize, 0);
+            }
+        }
+        self.committed += count as u64;
+    }
+
+    /// The power goes: what processes saw is gone, what was durable stays, and some of the rest.
+    pub(super) fn lose_power(&mut self, rng: &mut fastrand::Rng) {
+        let kept = rng.usize(..=self.journal.len());
+        self.commit(kept);
+        self.journal.clear();
+        self.view = self.platter.clone();
+        let named: BTreeSet<u64> = self.view.files.values().copied().collect();
+        self.nodes.retain(|inode, _| named.contains(inode));
+        for node in self.nodes.values_mut() {
+            for range in std::mem::take(&mut node.dirty) {
+                node.keep_some(range, rng);
+            }
+            node.view.clone_from(&node.platter);
+            let length = node.view.len() as u64;
+            node.taken.retain(|page| page * PAGE < length);
+        }
+    }
+
+    /// Takes the pages that are not to be written out of memory, so that the next read comes from
+    /// the platter.
+    pub(super) fn drop_clean_pages(&mut self) {
+        for node in self.nodes.values_mut() {
+            for page in (0..node.view.len()).step_by(PAGE as usize) {
+                let range = page as u64..(page as u64 + PAGE).min(node.view.len() as u64);
+                let is_dirty =
+                    |dirty: &Range<u64>| dirty.start < range.end && range.start < dirty.end;
+                if node.dirty.iter().any(is_dirty) {
+                    continue;
+                }
+                for at in range.start as usize..range.end as usize {
+                    node.view[at] = node.platter.get(at).copied().unwrap_or(0);
+                }
+            }
+        }
+    }
+
+    /// Everything that there is is durable.
+    pub(super) fn settle(&mut self) {
+        self.commit(self.journal.len());
+        for node in self.nodes.values_mut() {
+            node.dirty.clear();
+            node.platter.clone_from(&node.view);
+        }
+    }
+
+    pub(super) fn paths(&self) -> Vec<PathBuf> {
+        self.view.files.keys().cloned().collect()
+    }
+
+    pub(super) fn content(&self, path: &Path) -> Option<&[u8]> {
+        self.nodes.get(self.view.files.get(path)?).map(|node| node.view.as_slice())
+    }
+}
+
+impl Node {
+    /// The range is on the platter from now on, as far as the file reaches there.
+    fn keep(&mut self, range: Range<u64>) {
+        let end = range.end.min(self.platter.len() as u64).min(self.view.len() as u64);
+        if range.start < end {
+            let range = range.start as usize..end as usize;
+            self.platter[range.clone()].copy_from_slice(&self.view[range]);
+        }
+    }
+
+    fn keep_some(&mut self, range: Range<u64>, rng: &mut fastrand::Rng) {
+        let share = rng.u32(0..=4);
+        let mut at = range.start;
+        while at < range.end {
+            let end = ((at / SECTOR + 1) * SECTOR).min(range.end);
+            if rng.u32(0..4) < share {
+                self.keep(at..end);
+            }
+            at = end;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn disk() -> (Disk, u64) {
+        let mut disk = Disk { capacity: 1 << 20, ..Disk::default() };
+        disk.make_folder(Path::new("/d")).unwrap();
+        let inode = disk.open(Path::new("/d/f"), true, Duration::ZERO).unwrap();
+        (disk, inode)
+    }
+
+    fn sync(disk: &mut Disk, inode: u64) {
+        let syncing = disk.begin_sync(inode);
+        disk.end_sync(inode, syncing, true).unwrap();
+    }
+
+    #[test]
+    fn what_was_synced_survives_a_loss_of_power_and_the_rest_may_not() {
+        let mut lost = 0;
+        for seed in 0..50 {
+            let (mut disk, inode) = disk();
+            disk.write(inode, 0, &[1; 5000], Duration::ZERO).unwrap();
+            sync(&mut disk, inode);
+            disk.write(inode, 5000, &[2; 5000], Duration::ZERO).unwrap();
+            disk.lose_power(&mut fastrand::Rng::with_seed(seed));
+            let content = disk.content(Path::new("/d/f")).unwrap();
+            assert!(content[..5000].iter().all(|&byte| byte == 1));
+            lost += usize::from(content.len() < 10_000 || content[5000..].contains(&0));
+        }
+        assert!((1..50).contains(&lost), "{lost}");
+    }
+
+    #[test]
+    fn a_file_whose_name_was_never_synced_may_vanish() {
+        let mut there = 0;
+        for seed in 0..50 {
+            let (mut disk, inode) = disk();
+            disk.write(inode, 0, &[1; 10], Duration::ZERO).unwrap();
+            disk.lose_power(&mut fastrand::Rng::with_seed(seed));
+            there += usize::from(disk.content(Path::new("/d/f")).is_some());
+        }
+        assert!((1..50).contains(&there), "{there}");
+    }
+
+    #[test]
+    fn a_sync_that_failed_keeps_nothing_and_the_next_one_succeeds() {
+        let (mut disk, inode) = disk();
+        sync(&mut disk, inode);
+        disk.write(inode, 0, &[1; 10], Duration::ZERO).unwrap();
+        let syncing = disk.begin_sync(inode);
+        assert!(disk.end_sync(inode, syncing, false).is_err());
+        sync(&mut disk, inode);
+        assert_eq!(disk.content(Path::new("/d/f")).unwrap(), [1; 10]);
+        disk.drop_clean_pages();
+        assert_eq!(disk.content(Path::new("/d/f")).unwrap(), [0; 10]);
+    }
+
+    #[test]
+    fn a_full_disk_takes_what_fits() {
+        let (mut disk, inode) = disk();
+        disk.capacity = 2 * PAGE;
+        let error = disk.write(inode, 0, &[1; 3 * PAGE as usize], Duration::ZERO).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+        assert_eq!(disk.content(Path::new("/d/f")).unwrap().len() as u64, 2 * PAGE);
+    }
+}
