@@ -42,6 +42,9 @@ pub(crate) const NATIVE_ANSWER_BYTES: u32 = 256 << 20;
 /// Calls in one batch of the native API.
 pub(crate) const NATIVE_BATCH: u32 = 256;
 
+/// WebSockets at a time. Each has a task, a buffer or two, and what it has not read yet.
+pub(crate) const SOCKETS: usize = 256;
+
 /// Subscriptions of one WebSocket: a client needs one of each kind.
 pub(crate) const SUBSCRIPTIONS: u32 = 16;
 

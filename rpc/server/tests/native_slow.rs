@@ -27,6 +27,11 @@ struct Socket(TcpStream);
 
 impl Socket {
     async fn open(rig: &Rig) -> Socket {
+        Socket::try_open(rig).await.expect("a place for it")
+    }
+
+    /// `None` if there is no place for another.
+    async fn try_open(rig: &Rig) -> Option<Socket> {
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_recv_buffer_size(16 << 10).unwrap();
         let mut stream = socket.connect(rig.addr).await.unwrap();
@@ -40,8 +45,9 @@ impl Socket {
         while !head.ends_with(b"\r\n\r\n") {
             head.push(stream.read_u8().await.unwrap());
         }
-        assert!(head.starts_with(b"HTTP/1.1 101"), "{}", String::from_utf8_lossy(&head));
-        Socket(stream)
+        let status = &head[9..12];
+        assert!(matches!(status, b"101" | b"503"), "{}", String::from_utf8_lossy(&head));
+        (status == b"101").then_some(Socket(stream))
     }
 
     /// Sends a short text; what a client sends is masked, here with zeros.
@@ -67,6 +73,25 @@ impl Socket {
             }
         }
     }
+}
+
+#[test]
+fn sockets_are_bounded_in_number_and_give_their_place_back() {
+    run(|rig| async move {
+        let mut sockets = Vec::new();
+        for _ in 0..256 {
+            sockets.push(Socket::open(&rig).await);
+        }
+        assert!(Socket::try_open(&rig).await.is_none());
+        drop(sockets);
+        // A place is free again once the server has seen them go.
+        let again = async {
+            while Socket::try_open(&rig).await.is_none() {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        timeout(PATIENCE, again).await.expect("a place");
+    });
 }
 
 #[test]

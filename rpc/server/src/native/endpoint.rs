@@ -3,12 +3,12 @@
 use super::{Control, module};
 use crate::{
     body::{self, BodyError, Chunks},
-    gateway::{Answer, Caller, calls},
+    gateway::{Answer, Caller, calls, pages::text},
     limits,
 };
 use api::native::{Code, DESCRIPTION_PATH, PATH, row};
 use bytes::Buf;
-use http::{HeaderMap, Request, Response, header, request::Parts};
+use http::{HeaderMap, Request, Response, StatusCode, header, request::Parts};
 use http_body::Body;
 use http_body_util::BodyExt;
 use jsonrpsee::{
@@ -18,7 +18,7 @@ use jsonrpsee::{
     },
     server::{
         BatchRequestConfig, HttpBody, Methods, PingConfig, Server, ServerConfig, ServerHandle,
-        StopHandle, stop_channel,
+        StopHandle, stop_channel, ws::is_upgrade_request,
     },
     types::ErrorObjectOwned,
 };
@@ -29,6 +29,7 @@ use std::{
         atomic::{AtomicU32, Ordering},
     },
 };
+use tokio::sync::Semaphore;
 use tower::Service;
 
 /// Answers what comes for `/rpc/v1`.
@@ -37,6 +38,8 @@ pub(crate) struct Native {
     stop: StopHandle,
     running: ServerHandle,
     connections: AtomicU32,
+    /// Places for WebSockets.
+    sockets: Arc<Semaphore>,
     description: Vec<u8>,
 }
 
@@ -57,6 +60,7 @@ impl Native {
             stop,
             running,
             connections: AtomicU32::new(0),
+            sockets: Arc::new(Semaphore::new(limits::SOCKETS)),
             description: api::native::openrpc::document().to_string().into_bytes(),
         }
     }
@@ -113,6 +117,19 @@ impl Native {
             .set_rpc_middleware(middleware)
             .connection_id(self.connections.fetch_add(1, Ordering::Relaxed))
             .build(self.methods.clone(), self.stop.clone());
+        if is_upgrade_request(&request) {
+            let Ok(place) = Arc::clone(&self.sockets).try_acquire_owned() else {
+                return Ok(*text(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "There are too many WebSockets.\n",
+                ));
+            };
+            let closed = service.on_session_closed();
+            tokio::spawn(async move {
+                closed.await;
+                drop(place);
+            });
+        }
         let answer = match service.call(request).await {
             Ok(answer) => answer,
             Err(error) => {
