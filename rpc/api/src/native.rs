@@ -29,7 +29,8 @@ pub use detail::{File, FlagSet, Peer, Pieces, Tracker, TrackerState};
 pub use error::{Code, Failure};
 pub use select::{Filter, List, Listing, Named, One, Selection, Several, TorrentRef, name_is_like};
 pub use server::{
-    Counters, Folder, Info, Room, Setting, SettingKind, Settings, SettingsChange, Statistics,
+    AddressFamily, BlocklistState, Counters, Folder, Info, PortState, PortTest, Room, Setting,
+    SettingKind, Settings, SettingsChange, Statistics,
 };
 pub use stream::{
     Changes, Event, EventKind, EventStream, LEAST_INTERVAL, MOST_INTERVAL, StatisticsStream,

@@ -68,6 +68,10 @@ pub enum Command {
     Space(SpaceArgs),
     /// Show or change the settings of the running daemon
     Settings(SettingsArgs),
+    /// Ask a web server whether it can reach the daemon's peer port
+    PortTest(ConnectionArgs),
+    /// Show the blocklist's state, or read it anew
+    Blocklist(BlocklistArgs),
     /// Print what happens, as it happens
     Events(EventsArgs),
     /// Watch torrents in the terminal

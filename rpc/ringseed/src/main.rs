@@ -46,6 +46,8 @@ fn main() -> ExitCode {
         Command::Stats(args) => remote::stats(args),
         Command::Space(args) => remote::space(args),
         Command::Settings(args) => remote::settings(args),
+        Command::PortTest(args) => remote::port_test(args),
+        Command::Blocklist(args) => remote::blocklist(args),
         Command::Events(args) => remote::events(args),
         Command::Top(args) => remote::top(args),
         Command::Call(args) => remote::call(args),

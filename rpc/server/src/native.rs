@@ -5,6 +5,7 @@ mod deltas;
 mod detail;
 mod endpoint;
 mod list;
+mod network;
 mod orders;
 mod server;
 mod stream;
@@ -79,6 +80,9 @@ pub(crate) fn module(control: Arc<Control>) -> RpcModule<Control> {
     register::<call::StatisticsGet, _, _>(m, server::statistics);
     register::<call::ServerInfo, _, _>(m, server::info);
     register::<call::ServerFreeSpace, _, _>(m, server::free_space);
+    register::<call::ServerPortTest, _, _>(m, network::port_test);
+    register::<call::BlocklistGet, _, _>(m, network::blocklist);
+    register::<call::BlocklistUpdate, _, _>(m, network::update_blocklist);
     register::<call::ServerShutdown, _, _>(m, server::shutdown);
     subscribe::<call::Torrents, _, _>(m, stream::torrents);
     subscribe::<call::Events, _, _>(m, stream::events);

@@ -200,6 +200,13 @@ fn bad_calls_are_refused_by_kind_and_change_nothing() {
         assert_eq!(refused(add(relative).await), Some(Code::InvalidPath));
         let absent = AddTorrent { path: Some("/no/such.torrent".into()), ..AddTorrent::default() };
         assert_eq!(refused(add(absent).await), Some(Code::System));
+        let nowhere = "http://127.0.0.1:9/x.torrent";
+        let fetched = AddTorrent { url: Some(nowhere.into()), ..AddTorrent::default() };
+        assert_eq!(refused(add(fetched).await), Some(Code::Http));
+        let updated = client.call::<call::BlocklistUpdate>(Nothing {}).await;
+        assert_eq!(refused(updated), Some(Code::Http));
+        let blocklist = client.call::<call::BlocklistGet>(Nothing {}).await.unwrap();
+        assert_eq!((blocklist.rules, blocklist.enabled), (0, false));
         let room =
             |path: &str| client.call::<call::ServerFreeSpace>(Folder { path: Some(path.into()) });
         assert_eq!(refused(room("x").await), Some(Code::InvalidPath));

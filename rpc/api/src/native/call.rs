@@ -1,10 +1,10 @@
 //! Every method and subscription: one row each, with what it takes, what it gives, and an example.
 
 use super::{
-    AddPeers, AddTorrent, Added, Call, Changes, Edit, Event, EventStream, File, Folder, Info, Kind,
-    List, Listing, Move, Nothing, One, Peer, Pieces, Remove, Rename, Room, Row, Setting, Settings,
-    SettingsChange, Several, Statistics, StatisticsStream, Subscribe, Torrent, TorrentStream,
-    Tracker,
+    AddPeers, AddTorrent, Added, BlocklistState, Call, Changes, Edit, Event, EventStream, File,
+    Folder, Info, Kind, List, Listing, Move, Nothing, One, Peer, Pieces, PortState, PortTest,
+    Remove, Rename, Room, Row, Setting, Settings, SettingsChange, Several, Statistics,
+    StatisticsStream, Subscribe, Torrent, TorrentStream, Tracker,
 };
 use crate::Access;
 use serde_json::{Map, Value, json};
@@ -218,6 +218,15 @@ table! {
         ServerFreeSpace = "server.free_space", Reads: Folder => Room,
             { "path": "/srv/torrents" } =>
             { "path": "/srv/torrents", "free": 500_000_000_000_u64, "total": 2_000_000_000_000_u64 };
+        /// Asks a web server whether it can reach the peer port; the setting `port_test_url` names it.
+        ServerPortTest = "server.port_test", Changes: PortTest => PortState,
+            { "family": "ipv4" } => { "open": true, "family": "ipv4" };
+        /// Tells how many rules the blocklist has, and whether it holds.
+        BlocklistGet = "blocklist.get", Reads: Nothing => BlocklistState,
+            {} => { "rules": 250_000, "enabled": true };
+        /// Reads the blocklist anew from where the settings say.
+        BlocklistUpdate = "blocklist.update", Administers: Nothing => BlocklistState,
+            {} => { "rules": 250_000, "enabled": true };
         /// Ends the server in good order.
         ServerShutdown = "server.shutdown", Administers: Nothing => Nothing,
             {} => {};

@@ -29,7 +29,7 @@ pub struct FileChoice {
     pub priority: Priority,
 }
 
-/// `torrent.add`: exactly one of `metainfo` and `path` names what to add.
+/// `torrent.add`: exactly one of `metainfo`, `path` and `url` names what to add.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct AddTorrent {
@@ -39,6 +39,12 @@ pub struct AddTorrent {
     /// A .torrent on the server, by its absolute path.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
+    /// A .torrent on a web server, by its address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// Cookies for that server, as in a Cookie header.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cookies: Option<String>,
     /// Folder for its data, an absolute path on the server; as the settings say if it is left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub download_dir: Option<String>,

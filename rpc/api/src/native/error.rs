@@ -53,6 +53,8 @@ codes! {
     TooManyRequests = 7;
     /// Something else is being done with the torrent: try again when that has ended.
     Busy = 8;
+    /// A web server could not be asked, or gave something else.
+    Http = 9;
 }
 
 impl Code {

@@ -128,6 +128,43 @@ pub struct Folder {
     pub path: Option<String>,
 }
 
+/// The family of an address.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AddressFamily {
+    /// IPv4.
+    Ipv4,
+    /// IPv6.
+    Ipv6,
+}
+
+/// `server.port_test`
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct PortTest {
+    /// Over which family; either if it is left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub family: Option<AddressFamily>,
+}
+
+/// What `server.port_test` gives.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct PortState {
+    /// Whether the peer port can be reached from outside.
+    pub open: bool,
+    /// The family that was tested; null if that is not known.
+    pub family: Option<AddressFamily>,
+}
+
+/// The blocklist.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct BlocklistState {
+    /// Rules in it.
+    pub rules: u32,
+    /// Whether it holds.
+    pub enabled: bool,
+}
+
 /// What `server.free_space` gives.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Room {

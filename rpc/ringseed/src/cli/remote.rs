@@ -85,8 +85,8 @@ pub struct ConnectionArgs {
 #[derive(Args, Debug)]
 #[allow(missing_docs)]
 pub struct AddArgs {
-    /// .torrent files on this machine
-    #[arg(required = true, value_name = "FILE")]
+    /// .torrent files on this machine, or their web addresses
+    #[arg(required = true, value_name = "FILE|URL")]
     pub files: Vec<PathBuf>,
     /// Do not start them
     #[arg(long)]
@@ -289,6 +289,16 @@ pub struct SettingsArgs {
     /// Show only this setting, or change it with NAME=VALUE; all if none is given
     #[arg(value_name = "NAME[=VALUE]")]
     pub settings: Vec<String>,
+    #[command(flatten)]
+    pub connection: Connection,
+}
+
+#[derive(Args, Debug)]
+#[allow(missing_docs)]
+pub struct BlocklistArgs {
+    /// Read it anew from where the settings say
+    #[arg(long)]
+    pub update: bool,
     #[command(flatten)]
     pub connection: Connection,
 }

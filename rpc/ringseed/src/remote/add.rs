@@ -6,15 +6,25 @@ use anyhow::Context;
 use api::native::{AddTorrent, Torrent, call};
 use data_encoding::BASE64;
 
+/// Whether it is something for the daemon to fetch.
+fn is_url(text: &str) -> bool {
+    ["http://", "https://"].iter().any(|scheme| text.starts_with(scheme))
+}
+
 pub fn add(args: AddArgs) -> anyhow::Result<()> {
     let dir = args.download_dir.as_ref().map(std::path::absolute).transpose()?;
     let mut added = Vec::new();
     process::block_on(async {
         let client = connect(&args.connection)?;
         for file in &args.files {
-            let metainfo = inspect::read(file)?;
+            let url = file.to_str().filter(|text| is_url(text)).map(str::to_owned);
+            let metainfo = match url {
+                Some(_) => None,
+                None => Some(BASE64.encode(&inspect::read(file)?)),
+            };
             let params = AddTorrent {
-                metainfo: Some(BASE64.encode(&metainfo)),
+                metainfo,
+                url,
                 download_dir: dir.as_ref().map(|dir| dir.to_string_lossy().into_owned()),
                 paused: args.paused.then_some(true),
                 labels: args.labels.clone(),

@@ -15,7 +15,7 @@ pub use detail::{files, peers, show, trackers};
 pub use edit::edit;
 pub use list::list;
 pub use orders::{announce, relocate, remove, rename, start, stop, verify};
-pub use server::{call, events, settings, shutdown, space, stats};
+pub use server::{blocklist, call, events, port_test, settings, shutdown, space, stats};
 pub use top::top;
 
 use crate::{

@@ -2,14 +2,15 @@
 
 use super::connect;
 use crate::{
-    cli::{CallArgs, ConnectionArgs, EventsArgs, SettingsArgs, SpaceArgs},
+    cli::{BlocklistArgs, CallArgs, ConnectionArgs, EventsArgs, SettingsArgs, SpaceArgs},
     failure::Failed,
     human, output, process,
     table::{Align, Table},
 };
 use anyhow::bail;
 use api::native::{
-    Counters, Event, EventStream, Folder, Nothing, Setting, SettingKind, SettingsChange, call,
+    Counters, Event, EventStream, Folder, Nothing, PortTest, Setting, SettingKind, SettingsChange,
+    call,
 };
 use serde_json::{Map, Value};
 use std::fmt::Write;
@@ -72,6 +73,32 @@ pub fn space(args: SpaceArgs) -> anyhow::Result<()> {
     }
     let (free, total) = (human::bytes(room.free), human::bytes(room.total));
     output::print(&format!("{free} of {total} free in {}\n", human::plain(&room.path)))
+}
+
+pub fn port_test(args: ConnectionArgs) -> anyhow::Result<()> {
+    let state = process::block_on(async {
+        let client = connect(&args.connection)?;
+        Ok(client.call::<call::ServerPortTest>(PortTest::default()).await?)
+    })?;
+    if args.connection.json {
+        return output::print_json(&state);
+    }
+    output::print(if state.open { "the port is open\n" } else { "the port is closed\n" })
+}
+
+pub fn blocklist(args: BlocklistArgs) -> anyhow::Result<()> {
+    let state = process::block_on(async {
+        let client = connect(&args.connection)?;
+        Ok(match args.update {
+            true => client.call::<call::BlocklistUpdate>(Nothing {}).await?,
+            false => client.call::<call::BlocklistGet>(Nothing {}).await?,
+        })
+    })?;
+    if args.connection.json {
+        return output::print_json(&state);
+    }
+    let holds = if state.enabled { "in force" } else { "not in force" };
+    output::print(&format!("{} rules, {holds}\n", state.rules))
 }
 
 pub fn settings(args: SettingsArgs) -> anyhow::Result<()> {

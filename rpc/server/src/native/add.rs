@@ -1,7 +1,7 @@
 //! torrent.add
 
 use super::{
-    Control, Outcome,
+    Control, Outcome, network,
     orders::{check_labels, priorities},
 };
 use crate::methods::read_torrent_file;
@@ -35,17 +35,18 @@ pub(super) async fn add(control: Arc<Control>, params: AddTorrent) -> Outcome<ca
 
 /// The bytes of the .torrent.
 async fn metainfo(params: &AddTorrent) -> Result<Vec<u8>, Failure> {
-    match (&params.metainfo, &params.path) {
-        (Some(text), None) => BASE64.decode(text.as_bytes()).map_err(|error| {
+    match (&params.metainfo, &params.path, &params.url) {
+        (Some(text), None, None) => BASE64.decode(text.as_bytes()).map_err(|error| {
             Failure::new(Code::InvalidParams, format!("metainfo is not base64: {error}"))
         }),
-        (None, Some(path)) if !path.starts_with('/') => {
+        (None, Some(path), None) if !path.starts_with('/') => {
             Err(Failure::new(Code::InvalidPath, format!("{path} is not an absolute path")))
         }
-        (None, Some(path)) => read_torrent_file(Path::new(path))
+        (None, Some(path), None) => read_torrent_file(Path::new(path))
             .await
             .map_err(|error| Failure::new(Code::System, format!("{path}: {error}"))),
-        _ => Err(Failure::new(Code::InvalidParams, "give either metainfo or path")),
+        (None, None, Some(url)) => network::torrent(url, params.cookies.as_deref()).await,
+        _ => Err(Failure::new(Code::InvalidParams, "give one of metainfo, path and url")),
     }
 }
 
