@@ -154,7 +154,7 @@ fn environment(torrent: &Torrent) -> Vec<(&'static str, OsString)> {
         ("TR_TORRENT_ID", torrent.id.0.to_string().into()),
         ("TR_TORRENT_LABELS", torrent.labels.join(",").into()),
         ("TR_TORRENT_NAME", torrent.meta.layout.name().into()),
-        ("TR_TORRENT_PRIORITY", "0".into()),
+        ("TR_TORRENT_PRIORITY", torrent.rules.priority.to_string().into()),
         ("TR_TORRENT_TRACKERS", trackers.join(",").into()),
     ]
 }
