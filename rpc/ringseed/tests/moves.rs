@@ -64,10 +64,12 @@ fn a_kill_in_the_middle_of_a_move_loses_nothing_and_the_move_is_resumed() {
         daemon = Some(Daemon::start(folder, &[]));
     }
     let daemon = daemon.expect("a daemon");
-    daemon.wait_for(folder, "seeding there", |torrent| {
+    daemon.wait_for(folder, "seeding again", |torrent| {
         assert_ne!(torrent["state"], "verifying");
-        torrent["state"] == "seeding" && torrent["download_dir"] == json!(to)
+        torrent["state"] == "seeding"
     });
+    let shown = daemon.json(folder, &["show", "1"]);
+    assert_eq!(shown[0]["download_dir"], json!(to));
     assert!(is_whole(to));
     assert!(!downloads.join("data").exists(), "the old place is cleared");
     let names = fs::read_dir(to.join("data")).expect("the folder").count();
