@@ -148,6 +148,10 @@ pub(crate) const GRANT_INTERVAL: Duration = Duration::from_millis(50);
 /// What a limit lets pass in so long may be kept for later, beyond a grant.
 pub(crate) const GRANT_HOLD: Duration = Duration::from_millis(100);
 
+/// What shards leave of a limit that they share may add up to what it lets pass in so long. A shard
+/// that is late, because its core is busy, must find what others have left for it meanwhile.
+pub(crate) const SPARE_HOLD: Duration = Duration::from_millis(250);
+
 /// A grant that comes later than this is not made up for: the second in which it comes must not see
 /// twice what the limit says.
 pub(crate) const GRANT_LATEST: Duration = Duration::from_millis(500);

@@ -59,7 +59,7 @@ impl Pool {
     /// Leaves bytes for whoever draws next; what nobody takes does not add up.
     pub(crate) fn leave(&self, bytes: f64) {
         let Some(rate) = self.rate() else { return };
-        let most = (rate as f64 * limits::GRANT_HOLD.as_secs_f64()) as u64;
+        let most = (rate as f64 * limits::SPARE_HOLD.as_secs_f64()) as u64;
         let add = |spare: u64| Some(spare.saturating_add(bytes.max(0.0) as u64).min(most));
         // The closure never refuses.
         let _ = self.spare.fetch_update(Relaxed, Relaxed, add);
@@ -98,7 +98,7 @@ mod tests {
         pool.leave(10.0);
         assert_eq!(pool.draw(1, 1, TICK).round(), 35.0);
         pool.leave(1e9);
-        let most = 1000.0 * limits::GRANT_HOLD.as_secs_f64();
+        let most = 1000.0 * limits::SPARE_HOLD.as_secs_f64();
         assert_eq!(pool.draw(1, 1, TICK).round(), 25.0 + most);
     }
 
@@ -126,7 +126,7 @@ mod tests {
                 weights(&two[0]) != weights(&two[1])
             });
             let slack = (changes.count() + 1) as f64 * TICK.as_secs_f64() * 2.0;
-            let hold = limits::GRANT_HOLD.as_secs_f64();
+            let hold = limits::SPARE_HOLD.as_secs_f64();
             prop_assert!(used <= rate as f64 * (time + slack + hold) + 1.0);
         }
     }
