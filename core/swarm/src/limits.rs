@@ -130,3 +130,7 @@ pub const RETRY_AFTER_USE: Duration = Duration::from_secs(5);
 /// Times that a peer may tell all its pieces again, besides once for each second it is connected:
 /// taking one in costs a look at every piece.
 pub const MAX_EARLY_BITFIELDS: u32 = 10;
+
+/// Two connections with one peer that came about within this time of each other may be each side's
+/// attempt to reach the other: handshakes over the longest paths take less.
+pub const CROSSING: Duration = Duration::from_secs(10);

@@ -18,7 +18,7 @@ use crate::{
     MemoryBudget, PeerKey, Priority, Settings, Source, Way,
     candidates::Candidates,
     choker::{Choker, Chosen, Contender},
-    limits::{FIRST_BURST, RETRY_AFTER_USE, TICK},
+    limits::{CROSSING, FIRST_BURST, RETRY_AFTER_USE, TICK},
     meter::Meter,
     peer::{Peer, ReadyList},
     picker::Picker,
@@ -108,6 +108,8 @@ pub enum Reason {
     Idle,
     /// The peer's host has been banned.
     Banned,
+    /// Both sides connected to each other at once, and the other connection stays.
+    Crossed,
     /// More peers than the settings allow.
     Surplus,
     /// The torrent is stopped or goes away.
@@ -219,11 +221,14 @@ impl Swarm {
             self.candidates.forget(peer.addr);
             return Err(Refusal::Ourselves);
         }
-        if self.ids.contains_key(&peer.id) {
-            return Err(Refusal::SamePeerId);
-        }
-        if self.peers.len() >= self.settings.max_peers as usize {
-            return Err(Refusal::Full);
+        let other = self.ids.get(&peer.id).copied();
+        match other {
+            Some(other) if self.gives_way(now, other, &peer) => self.doom(other, Reason::Crossed),
+            Some(_) => return Err(Refusal::SamePeerId),
+            None if self.peers.len() >= self.settings.max_peers as usize => {
+                return Err(Refusal::Full);
+            }
+            None => {}
         }
         if self.peers.is_empty() {
             self.last_tick = now;
@@ -234,6 +239,18 @@ impl Swarm {
         self.candidates.connected(peer.addr);
         self.greet(key);
         Ok(key)
+    }
+
+    /// Whether a connection makes room for another one with the same peer. Where both sides connect to
+    /// each other at once, each would refuse the connection that the other keeps, and be left with
+    /// none: so both keep the one that was made by the peer with the greater id.
+    fn gives_way(&self, now: Duration, other: PeerKey, new: &NewPeer) -> bool {
+        let Some((_, own)) = self.identity else { return false };
+        let old = &self.peers[other.index()];
+        let crossed = old.incoming != new.incoming
+            && old.addr.ip().to_canonical() == new.addr.ip().to_canonical()
+            && now.saturating_sub(old.connected_at) < CROSSING;
+        crossed && new.incoming == (new.id.0 > own.0)
     }
 
     /// The extension handshake, then what we have; BEP 6 wants the latter first of the rest.
@@ -266,7 +283,9 @@ impl Swarm {
     /// A key that is not in use is ignored.
     pub fn remove_peer(&mut self, now: Duration, key: PeerKey, reason: Reason) {
         let Some(mut peer) = self.peers.try_remove(key.index()) else { return };
-        self.ids.remove(&peer.id);
+        if self.ids.get(&peer.id) == Some(&key) {
+            self.ids.remove(&peer.id);
+        }
         self.drop_requests(&mut peer);
         if let Some(block) = peer.arriving {
             self.picker.abort(block);
@@ -296,7 +315,10 @@ impl Swarm {
         let lasted = now.saturating_sub(peer.connected_at);
         match reason {
             Reason::Banned => self.candidates.forget(addr),
-            Reason::Redundant => self.candidates.left(now, addr, Duration::from_secs(3600)),
+            Reason::Crossed if peer.incoming => {}
+            Reason::Redundant | Reason::Crossed => {
+                self.candidates.left(now, addr, Duration::from_secs(3600))
+            }
             Reason::Stopped => self.candidates.left(now, addr, Duration::ZERO),
             Reason::Closed if peer.down.total() > 0 => {
                 self.candidates.left(now, addr, RETRY_AFTER_USE)

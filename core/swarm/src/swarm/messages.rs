@@ -189,6 +189,18 @@ impl Swarm {
             self.picker.lower(piece);
         }
         peer.wanted = self.picker.count_wanted(&peer.pieces);
+        // With the fast extension each request is rejected on its own; without, nothing follows.
+        if !peer.fast {
+            let picker = &mut self.picker;
+            peer.pipeline.remove_where(|request| {
+                let is_void = request.block.piece() == piece;
+                if is_void && request.live {
+                    picker.release(request.block);
+                }
+                is_void
+            });
+            self.wake_starved();
+        }
         self.update_interest(key);
     }
 

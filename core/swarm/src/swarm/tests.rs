@@ -3,7 +3,7 @@
 use super::*;
 use crate::{BlockFate, limits};
 use metainfo::PieceIndex;
-use wire::{DecodeLimits, Decoder, Item, RawBlock};
+use wire::{DecodeLimits, Decoder, Item, RawBlock, extension};
 
 const NOW: Duration = Duration::from_secs(1000);
 const BLOCK: u32 = metainfo::BLOCK_LENGTH;
@@ -78,6 +78,66 @@ fn one_connection_per_id_and_none_to_ourselves_or_beyond_the_limit() {
     assert_eq!(swarm.add_peer(NOW, peer(3)), Err(Refusal::Full));
     swarm.remove_peer(NOW, first, Reason::Closed);
     swarm.add_peer(NOW, peer(1)).unwrap();
+}
+
+#[test]
+fn connections_that_cross_leave_both_sides_with_the_same_one() {
+    for first_is_the_greater_ones in [false, true] {
+        for own in [3, 5] {
+            let greater_is_us = own == 5;
+            let mut swarm = swarm(Settings { max_peers: 1, ..Settings::default() }, true);
+            swarm.set_identity(InfoHash([0; 20]), PeerId([own; 20]));
+            let made_by_us = first_is_the_greater_ones == greater_is_us;
+            let first = NewPeer { incoming: !made_by_us, ..peer(4) };
+            let second = NewPeer { incoming: made_by_us, ..peer(4) };
+            let old = swarm.add_peer(NOW, first).unwrap();
+            let outcome = swarm.add_peer(NOW, second);
+            if first_is_the_greater_ones {
+                assert_eq!(outcome, Err(Refusal::SamePeerId));
+                continue;
+            }
+            let new = outcome.unwrap();
+            let gone = Action::Disconnect { peer: old, reason: Reason::Crossed };
+            assert_eq!(swarm.poll_action(), Some(gone));
+            swarm.remove_peer(NOW, old, Reason::Crossed);
+            assert_eq!(swarm.ids.get(&PeerId([4; 20])), Some(&new));
+            assert_eq!(swarm.add_peer(NOW, second), Err(Refusal::SamePeerId));
+        }
+    }
+}
+
+#[test]
+fn a_settled_connection_does_not_give_way_nor_does_one_from_elsewhere() {
+    let mut swarm = swarm(Settings::default(), true);
+    swarm.set_identity(InfoHash([0; 20]), PeerId([3; 20]));
+    swarm.add_peer(NOW, peer(4)).unwrap();
+    let other = NewPeer { incoming: true, ..peer(4) };
+    assert_eq!(swarm.add_peer(NOW + limits::CROSSING, other), Err(Refusal::SamePeerId));
+    let stranger = NewPeer { addr: peer(5).addr, ..other };
+    assert_eq!(swarm.add_peer(NOW, stranger), Err(Refusal::SamePeerId));
+}
+
+#[test]
+fn requests_for_a_piece_that_a_peer_no_longer_has_go_to_others() {
+    for fast in [false, true] {
+        let mut swarm = swarm(Settings::default(), false);
+        let key = swarm.add_peer(NOW, NewPeer { fast, ..peer(1) }).unwrap();
+        swarm.on_message(NOW, key, Message::Bitfield(&[0xc0, 0])).unwrap();
+        swarm.on_message(NOW, key, Message::Unchoke).unwrap();
+        assert_eq!(requests(&sent(&mut swarm, NOW, key).0), 4);
+        let payload = extension::encode_dont_have(0);
+        let id = EXTENSION_IDS.lt_donthave.unwrap();
+        swarm.on_message(NOW, key, Message::Extended { id, payload: &payload }).unwrap();
+        let other = swarm.add_peer(NOW, peer(2)).unwrap();
+        swarm.on_message(NOW, other, Message::HaveAll).unwrap();
+        swarm.on_message(NOW, other, Message::Unchoke).unwrap();
+        let asked = sent(&mut swarm, NOW, other).0;
+        let of_the_lost = |m: &&String| m.starts_with("Request(") && m.contains("index: 0,");
+        // With the fast extension it answers or rejects what it was asked for.
+        let (live, asked_elsewhere) = if fast { (4, 0) } else { (2, 2) };
+        assert_eq!(swarm.peers[key.index()].pipeline.live(), live);
+        assert_eq!(asked.iter().filter(of_the_lost).count(), asked_elsewhere, "{asked:?}");
+    }
 }
 
 #[test]
