@@ -16,7 +16,8 @@ use std::{
 /// All torrents at one moment; see [`crate::Session::read`].
 #[derive(Debug, Default)]
 pub struct Catalog {
-    pub(crate) torrents: BTreeMap<TorrentId, Torrent>,
+    /// Boxed: a tree filled in ascending order leaves half of its places empty.
+    pub(crate) torrents: BTreeMap<TorrentId, Box<Torrent>>,
     by_hash: HashMap<InfoHash, TorrentId>,
     /// Every torrent by its last change: an entry for each [`Torrent::changed`].
     by_change: BTreeMap<u64, TorrentId>,
@@ -38,17 +39,17 @@ struct Removal {
 impl Catalog {
     /// All torrents, by ascending id.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &Torrent> {
-        self.torrents.values()
+        self.torrents.values().map(|torrent| &**torrent)
     }
 
     /// One torrent.
     pub fn get(&self, id: TorrentId) -> Option<&Torrent> {
-        self.torrents.get(&id)
+        self.torrents.get(&id).map(|torrent| &**torrent)
     }
 
     /// The torrent with this info-hash.
     pub fn by_hash(&self, hash: InfoHash) -> Option<&Torrent> {
-        self.by_hash.get(&hash).and_then(|id| self.torrents.get(id))
+        self.by_hash.get(&hash).and_then(|&id| self.get(id))
     }
 
     /// Number of torrents.
@@ -70,12 +71,12 @@ impl Catalog {
     /// first.
     pub fn changed_since(&self, counter: u64) -> impl Iterator<Item = &Torrent> {
         let changes = self.by_change.range(counter.saturating_add(1)..);
-        changes.filter_map(|(_, id)| self.torrents.get(id))
+        changes.filter_map(|(_, &id)| self.get(id))
     }
 
     /// Ids of torrents added or changed at or after this time (seconds since 1970), ascending.
     pub fn changed_at_or_after(&self, time: u64) -> Vec<TorrentId> {
-        let latest_first = self.by_change.values().rev().filter_map(|id| self.torrents.get(id));
+        let latest_first = self.by_change.values().rev().filter_map(|&id| self.get(id));
         let recent = latest_first.take_while(|torrent| torrent.changed_at >= time);
         let mut ids: Vec<_> = recent.map(|torrent| torrent.id).collect();
         ids.sort_unstable();
@@ -103,7 +104,7 @@ impl Catalog {
     pub(crate) fn insert(&mut self, torrent: Torrent) {
         let id = torrent.id;
         self.by_hash.insert(torrent.info_hash, id);
-        self.torrents.insert(id, torrent);
+        self.torrents.insert(id, Box::new(torrent));
         self.touch(id);
     }
 
@@ -120,13 +121,13 @@ impl Catalog {
             self.forgotten = oldest.change;
             self.removed.pop_front();
         }
-        Some(torrent)
+        Some(*torrent)
     }
 
     /// The torrent, to be changed: it counts as changed now.
     pub(crate) fn change(&mut self, id: TorrentId) -> Option<&mut Torrent> {
         self.touch(id);
-        self.torrents.get_mut(&id)
+        self.torrents.get_mut(&id).map(|torrent| &mut **torrent)
     }
 
     fn touch(&mut self, id: TorrentId) {

@@ -102,7 +102,7 @@ impl Shard {
         }
         let torrent = Torrent::new(start, store, self.budget.clone(), self.now);
         let (id, info_hash) = (torrent.id, torrent.info_hash);
-        let slot = self.torrents.insert(torrent);
+        let slot = self.torrents.insert(Box::new(torrent));
         if self.by_store.len() <= store.slot() {
             self.by_store.resize(store.slot() + 1, None);
         }

@@ -99,7 +99,8 @@ pub(crate) struct Shard {
     outbox: VecDeque<Report>,
     listeners: Vec<(ListenerId, SocketAddr)>,
     conns: Conns,
-    torrents: Slab<Torrent>,
+    /// Boxed, for the slab doubles and copies.
+    torrents: Slab<Box<Torrent>>,
     by_id: HashMap<TorrentId, usize>,
     by_hash: HashMap<InfoHash, usize>,
     /// Torrents by the slots of their store keys.

@@ -59,7 +59,7 @@ pub(super) struct Control {
     pub(super) catalog: Catalog,
     pub(super) settings: Settings,
     /// One for each torrent of the catalog.
-    entries: BTreeMap<TorrentId, Entry>,
+    entries: BTreeMap<TorrentId, Box<Entry>>,
     pub(super) queue: Queue,
     /// Some entry is a new seed.
     has_new_seeds: bool,
@@ -326,7 +326,7 @@ impl Control {
             peers: Vec::new(),
         };
         self.catalog.insert(torrent);
-        self.entries.insert(id, entry);
+        self.entries.insert(id, Box::new(entry));
         Place { id, rank }
     }
 

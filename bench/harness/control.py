@@ -1,0 +1,245 @@
+"""The control rows: what it costs to add, list, poll and restart ten thousand torrents."""
+
+import base64
+import contextlib
+import hashlib
+import http.client
+import json
+import os
+import selectors
+import shutil
+import socket
+import statistics
+import threading
+import time
+
+from process import Failed, anonymous_kib, cpu_seconds, stop, wait_for
+
+TORRENTS = 10_000
+PIECE = 1 << 15
+PATH = "/transmission/rpc"
+
+# What remotes ask for to show a list.
+FIELDS = ["id", "name", "status", "hashString", "totalSize", "sizeWhenDone", "leftUntilDone", "percentDone",
+          "rateDownload", "rateUpload", "uploadedEver", "downloadedEver", "uploadRatio", "eta", "error",
+          "errorString", "addedDate", "downloadDir"]
+
+
+def make(folder, count=TORRENTS):
+    """So many torrents of 64 KiB with their data; the paths of the .torrents."""
+    names = [f"a torrent with a name of usual length, number {number:06}" for number in range(count)]
+    if not os.path.exists(folder):
+        os.makedirs(folder)
+        for name in names:
+            data = os.urandom(2 * PIECE)
+            pieces = b"".join(hashlib.sha1(data[at:at + PIECE]).digest() for at in (0, PIECE))
+            with open(os.path.join(folder, name), "wb") as file:
+                file.write(data)
+            encoded = name.encode()
+            with open(os.path.join(folder, f"{name}.torrent"), "wb") as file:
+                file.write(b"d4:infod6:lengthi%de4:name%d:%s12:piece lengthi%de6:pieces40:%see"
+                           % (2 * PIECE, len(encoded), encoded, PIECE, pieces))
+    return [os.path.join(folder, f"{name}.torrent") for name in names]
+
+
+def request(body, session):
+    """The bytes of a call, kept alive."""
+    head = (f"POST {PATH} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+            f"X-Transmission-Session-Id: {session}\r\nContent-Length: {len(body)}\r\n\r\n")
+    return head.encode() + body
+
+
+class Line:
+    """A kept-alive connection that has one call under way at a time."""
+
+    def __init__(self, port):
+        self.socket = socket.create_connection(("127.0.0.1", port))
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.buffer = bytearray()
+
+    def send(self, call):
+        self.buffer.clear()
+        self.expected = None
+        self.socket.sendall(call)
+
+    def receive(self):
+        """Reads what there is; the answer's body once it is whole."""
+        data = self.socket.recv(1 << 20)
+        if not data:
+            raise Failed("the connection was closed")
+        self.buffer += data
+        if self.expected is None:
+            end = self.buffer.find(b"\r\n\r\n")
+            if end < 0:
+                return None
+            head = bytes(self.buffer[:end]).lower()
+            if not head.startswith(b"http/1.1 200"):
+                raise Failed(head.split(b"\r\n", 1)[0].decode())
+            self.begin = end + 4
+            length = head.split(b"content-length:", 1)[1].split(b"\r\n", 1)[0]
+            self.expected = self.begin + int(length)
+        return bytes(memoryview(self.buffer)[self.begin:]) if len(self.buffer) >= self.expected else None
+
+    def call(self, call):
+        """Seconds to the first byte and to the last, and the body."""
+        begun = time.perf_counter()
+        self.send(call)
+        body = self.receive()
+        first = time.perf_counter()
+        while body is None:
+            body = self.receive()
+        return first - begun, time.perf_counter() - begun, body
+
+    def close(self):
+        self.socket.close()
+
+
+def session_of(port):
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    connection.request("POST", PATH, b"{}")
+    answer = connection.getresponse()
+    answer.read()
+    return answer.getheader("X-Transmission-Session-Id", "")
+
+
+def call_of(port, method, **arguments):
+    return request(json.dumps({"method": method, "arguments": arguments}).encode(), session_of(port))
+
+
+def add_all(port, torrents, folder, connections=8, **more):
+    """Adds all torrents over a few connections; the seconds until the last answer."""
+    session = session_of(port)
+    calls = []
+    for path in torrents:
+        with open(path, "rb") as file:
+            metainfo = base64.b64encode(file.read()).decode()
+        arguments = {"metainfo": metainfo, "download-dir": folder} | more
+        calls.append(request(json.dumps({"method": "torrent-add", "arguments": arguments}).encode(), session))
+    calls.reverse()
+    selector = selectors.DefaultSelector()
+    lines = [Line(port) for _ in range(connections)]
+    begun = time.perf_counter()
+    for line in lines:
+        selector.register(line.socket, selectors.EVENT_READ, line)
+        line.send(calls.pop())
+    busy = len(lines)
+    while busy:
+        for key, _ in selector.select(60):
+            body = key.data.receive()
+            if body is None:
+                continue
+            if b'"success"' not in body:
+                raise Failed(body[:200].decode())
+            if calls:
+                key.data.send(calls.pop())
+            else:
+                busy -= 1
+                selector.unregister(key.fileobj)
+    seconds = time.perf_counter() - begun
+    for line in lines:
+        line.close()
+    return seconds
+
+
+def listing(port, pid):
+    """What a list of all torrents costs."""
+    line = Line(port)
+    call = call_of(port, "torrent-get", fields=FIELDS)
+    body = line.call(call)[2]
+    before = peak_reset(pid)
+    line.call(call)
+    grown = max(0, peak_kib(pid) - before) * 1024
+    firsts, wholes = [], []
+    cpu = cpu_seconds(pid)
+    rounds = 40
+    for _ in range(rounds):
+        first, whole, _ = line.call(call)
+        firsts.append(1000 * first)
+        wholes.append(1000 * whole)
+    used = cpu_seconds(pid) - cpu
+    line.close()
+    return {"first_byte_ms": statistics.median(firsts), "whole_ms": statistics.median(wholes),
+            "cpu_ms": 1000 * used / rounds, "answer_mib": len(body) / (1 << 20),
+            "extra_memory": grown / len(body)}
+
+
+def recently_active(port, change):
+    """An answer about what changed when ten torrents have."""
+    line = Line(port)
+    call = call_of(port, "torrent-get", fields=FIELDS, ids="recently-active")
+    times = []
+    for turn in range(50):
+        change(range(10 * turn + 1, 10 * turn + 11))
+        times.append(1000 * line.call(call)[0])
+    line.close()
+    return statistics.median(times)
+
+
+class Pollers:
+    """So many clients that ask for all torrents every second, spread over it."""
+
+    def __init__(self, port, clients):
+        self.port, self.clients = port, clients
+        self.times, self.failed = [], []
+        self.ending = threading.Event()
+
+    def run(self):
+        call = call_of(self.port, "torrent-get", fields=FIELDS)
+        selector = selectors.DefaultSelector()
+        lines = [Line(self.port) for _ in range(self.clients)]
+        begun = time.perf_counter()
+        due = [begun + number / self.clients for number in range(self.clients)]
+        sent = [None] * self.clients
+        for number, line in enumerate(lines):
+            selector.register(line.socket, selectors.EVENT_READ, number)
+        while not self.ending.is_set():
+            now = time.perf_counter()
+            for number, line in enumerate(lines):
+                if sent[number] is None and due[number] <= now:
+                    line.send(call)
+                    sent[number] = now
+                    due[number] += 1
+            for key, _ in selector.select(0.002):
+                if lines[key.data].receive() is not None:
+                    self.times.append(1000 * (time.perf_counter() - sent[key.data]))
+                    sent[key.data] = None
+        for line in lines:
+            line.close()
+
+    @contextlib.contextmanager
+    def polling(self):
+        def run():
+            try:
+                self.run()
+            except (Failed, OSError) as error:
+                self.failed.append(error)
+        thread = threading.Thread(target=run)
+        thread.start()
+        try:
+            yield self
+        finally:
+            self.ending.set()
+            thread.join()
+
+    def percentile(self, share):
+        if self.failed or not self.times:
+            raise Failed(f"the pollers failed: {self.failed}")
+        ordered = sorted(self.times)
+        return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+
+
+def peak_reset(pid):
+    """Forgets the peak of resident memory; KiB resident now."""
+    with open(f"/proc/{pid}/clear_refs", "w") as file:
+        file.write("5")
+    return status_kib(pid, "VmRSS")
+
+
+def peak_kib(pid):
+    return status_kib(pid, "VmHWM")
+
+
+def status_kib(pid, field):
+    with open(f"/proc/{pid}/status") as status:
+        fields = dict(line.split(":", 1) for line in status)
+    return int(fields[field].split()[0])
