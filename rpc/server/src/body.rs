@@ -16,8 +16,8 @@ use std::{
 pub struct Chunks(VecDeque<Bytes>);
 
 impl Chunks {
-    pub(crate) fn of<const N: usize>(parts: [Vec<u8>; N]) -> Chunks {
-        Chunks(parts.into_iter().filter(|part| !part.is_empty()).map(Bytes::from).collect())
+    pub(crate) fn of<const N: usize>(parts: [Bytes; N]) -> Chunks {
+        Chunks(parts.into_iter().filter(|part| !part.is_empty()).collect())
     }
 }
 

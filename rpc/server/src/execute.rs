@@ -10,6 +10,7 @@ use crate::{
 };
 use api::envelope::{Call, Incoming, Message, parse, write_refusal};
 use api::{Access, Code, Dialect, RpcError, method::Method, params::Params};
+use bytes::Bytes;
 use jsonrpsee::{
     ConnectionId, Extensions, RpcModule,
     server::{MethodCallback, Methods},
@@ -18,33 +19,34 @@ use jsonrpsee::{
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// What a method gives: a JSON object in the call's dialect.
-pub(crate) type Outcome = Result<Vec<u8>, RpcError>;
+pub(crate) type Outcome<T = Vec<u8>> = Result<T, RpcError>;
 
 /// Where a method leaves its result.
 #[derive(Clone, Default)]
-struct Slot(Arc<Mutex<Option<Outcome>>>);
+struct Slot(Arc<Mutex<Option<Outcome<Bytes>>>>);
 
 impl Slot {
-    fn put(&self, outcome: Outcome) {
+    fn put(&self, outcome: Outcome<Bytes>) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome);
     }
 
-    fn take(&self) -> Option<Outcome> {
+    fn take(&self) -> Option<Outcome<Bytes>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
 /// Registers a method under its JSON-RPC name.
-pub(crate) fn register<C, F, R>(module: &mut RpcModule<C>, name: &'static str, method: F)
+pub(crate) fn register<C, F, R, T>(module: &mut RpcModule<C>, name: &'static str, method: F)
 where
     C: Send + Sync + 'static,
     F: Fn(Arc<C>, Params) -> R + Copy + Send + Sync + 'static,
-    R: Future<Output = Outcome> + Send,
+    R: Future<Output = Outcome<T>> + Send,
+    T: Into<Bytes> + Send,
 {
     let run = move |params: jsonrpsee::types::Params<'static>, context, extensions: Extensions| async move {
         let dialect = extensions.get::<Dialect>().copied().unwrap_or(Dialect::JsonRpc);
         let outcome = match Params::parse(params.as_str(), dialect) {
-            Ok(params) => method(context, params).await,
+            Ok(params) => method(context, params).await.map(Into::into),
             Err(error) => Err(error),
         };
         if let Some(slot) = extensions.get::<Slot>() {
@@ -88,34 +90,34 @@ async fn run_batch(methods: &Methods, calls: &[Incoming<'_>], caller: &Caller) -
             }
         }
     }
-    (!answers.is_empty()).then(|| Chunks::of([answers, b"]".to_vec()]))
+    (!answers.is_empty()).then(|| Chunks::of([answers.into(), Bytes::from_static(b"]")]))
 }
 
 fn refusal(error: &RpcError) -> Chunks {
     let mut answer = Vec::new();
     write_refusal(&mut answer, error);
-    Chunks::of([answer])
+    Bytes::from(answer).into()
 }
 
-fn single(call: &Call<'_>, outcome: Outcome) -> Chunks {
+fn single(call: &Call<'_>, outcome: Outcome<Bytes>) -> Chunks {
     match outcome {
         Ok(result) => {
             let (before, after) = call.success_frame();
-            Chunks::of([before, result, after])
+            Chunks::of([before.into(), result, after.into()])
         }
         Err(error) => {
             let mut answer = Vec::new();
             call.write_failure(&mut answer, &error);
-            Chunks::of([answer])
+            Bytes::from(answer).into()
         }
     }
 }
 
 /// Runs a call if it may be, and tells the audit log.
-async fn run_call(methods: &Methods, call: &Call<'_>, caller: &Caller) -> Outcome {
+async fn run_call(methods: &Methods, call: &Call<'_>, caller: &Caller) -> Outcome<Bytes> {
     let method = call.method.ok_or(Code::MethodNotFound)?;
     if call.is_notification() && !method.side_effects {
-        return Ok(Vec::new());
+        return Ok(Bytes::new());
     }
     let outcome = match caller.check_method(method.name, method.access) {
         Ok(()) => run_method(methods, call, method).await,
@@ -128,7 +130,7 @@ async fn run_call(methods: &Methods, call: &Call<'_>, caller: &Caller) -> Outcom
     outcome
 }
 
-async fn run_method(methods: &Methods, call: &Call<'_>, method: &Method) -> Outcome {
+async fn run_method(methods: &Methods, call: &Call<'_>, method: &Method) -> Outcome<Bytes> {
     call.check_params()?;
     let slot = Slot::default();
     let mut extensions = Extensions::new();

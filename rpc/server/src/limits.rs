@@ -32,6 +32,17 @@ pub(crate) const FREE_SPACE_PATIENCE: Duration = Duration::from_secs(5);
 /// Shards asked at a time for one answer.
 pub(crate) const DETAILS_AT_ONCE: usize = 32;
 
+/// Answers about all torrents that are kept for others who ask the same. Remotes of one kind ask the
+/// same, and few kinds ask at the same moment; each may be some megabytes.
+pub(crate) const KEPT_ANSWERS: usize = 4;
+
+/// How long such an answer is kept if no torrent changes: what grows with time alone, such as the
+/// time spent seeding, is told in whole seconds.
+pub(crate) const KEPT_FOR: Duration = Duration::from_secs(1);
+
+/// Shorter answers are made anew.
+pub(crate) const KEPT_FROM: usize = 64 * 1024;
+
 /// Seconds for which a change counts as recent.
 pub(crate) const RECENT: u64 = 60;
 

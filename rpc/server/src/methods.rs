@@ -12,6 +12,7 @@ use engine::{
     status::{Catalog, TorrentId},
 };
 use jsonrpsee::RpcModule;
+use kept::KeptAnswers;
 use std::{
     collections::HashSet,
     path::PathBuf,
@@ -22,6 +23,7 @@ use std::{
 mod add;
 mod get;
 mod groups;
+mod kept;
 mod network;
 mod places;
 mod queue;
@@ -37,6 +39,7 @@ pub(crate) struct Control {
     config_dir: PathBuf,
     save_settings: Arc<SaveSettings>,
     ids: Arc<SessionIds>,
+    kept: KeptAnswers,
 }
 
 impl Control {
@@ -46,7 +49,8 @@ impl Control {
         save_settings: Arc<SaveSettings>,
         ids: Arc<SessionIds>,
     ) -> Control {
-        Control { session, config_dir, save_settings, ids }
+        let kept = KeptAnswers::default();
+        Control { session, config_dir, save_settings, ids, kept }
     }
 
     /// The torrents that a call is about, in its order.

@@ -1,6 +1,7 @@
 //! Answers that are no results: small pages and texts.
 
 use crate::body::Chunks;
+use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 
 /// What every request is answered with.
@@ -16,7 +17,7 @@ pub(crate) fn json(answer: Chunks) -> Answer {
 
 /// Plain text.
 pub(crate) fn text(status: StatusCode, text: &str) -> Box<Answer> {
-    let mut answer = response(status, Chunks::of([text.as_bytes().to_vec()]));
+    let mut answer = response(status, Bytes::copy_from_slice(text.as_bytes()).into());
     let plain = HeaderValue::from_static("text/plain; charset=UTF-8");
     answer.headers_mut().insert(header::CONTENT_TYPE, plain);
     Box::new(answer)
@@ -25,7 +26,7 @@ pub(crate) fn text(status: StatusCode, text: &str) -> Box<Answer> {
 /// A small page: clients show it to people when they do not know the status.
 pub(crate) fn page(status: StatusCode, text: &str) -> Box<Answer> {
     let html = format!("<!doctype html><title>{status}</title><h1>{status}</h1><p>{text}</p>\n");
-    let mut answer = response(status, Chunks::of([html.into_bytes()]));
+    let mut answer = response(status, Bytes::from(html).into());
     let html = HeaderValue::from_static("text/html; charset=UTF-8");
     answer.headers_mut().insert(header::CONTENT_TYPE, html);
     Box::new(answer)

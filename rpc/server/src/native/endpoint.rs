@@ -91,7 +91,7 @@ impl Native {
 
     /// The description of the API, in JSON.
     pub(crate) fn description(&self) -> Chunks {
-        Chunks::of([self.description.clone()])
+        bytes::Bytes::from(self.description.clone()).into()
     }
 
     /// Closes all WebSockets.
