@@ -9,6 +9,8 @@ pub mod rules;
 mod session;
 pub mod settings;
 mod shard;
+#[cfg(feature = "sim")]
+pub mod simulated;
 pub mod status;
 mod supervisor;
 

@@ -29,6 +29,6 @@ pub use limits::StoreLimits;
 pub use paths::part_file;
 pub use relocate::{Place, RelocateError, Relocation, RelocationProgress, device_of};
 pub use remove::remove_data;
-pub use resume::{FileStamp, ResumeData, ResumeError, StampReport, check_stamps};
+pub use resume::{FileStamp, ResumeData, ResumeError, StampReport, check_stamps, compare_stamps};
 pub use space::{FreeSpace, free_space};
 pub use store::{Allocation, Pushed, Store, StoreEvent, StoreKey, TOKEN_SPACE, TorrentFiles};

@@ -154,15 +154,26 @@ pub struct StampReport {
 }
 
 /// Compares the files with how they looked. Blocks: for the control thread.
-///
-/// A file whose pieces are all had, and any file if the resume data is final, must be as long and as
-/// old as it was. Of a file that was being written when the process ended it is only known that what
-/// was had must still lie within its length: its later age is our own doing.
 pub fn check_stamps(
     root: &Path,
     part_file: &Path,
     layout: &Layout,
     resume: &ResumeData,
+) -> io::Result<StampReport> {
+    compare_stamps(root, part_file, layout, resume, FileStamp::read)
+}
+
+/// As [`check_stamps`], with files that `look` looks at.
+///
+/// A file whose pieces are all had, and any file if the resume data is final, must be as long and as
+/// old as it was. Of a file that was being written when the process ended it is only known that what
+/// was had must still lie within its length: its later age is our own doing.
+pub fn compare_stamps(
+    root: &Path,
+    part_file: &Path,
+    layout: &Layout,
+    resume: &ResumeData,
+    look: impl Fn(&Path) -> io::Result<FileStamp>,
 ) -> io::Result<StampReport> {
     let geometry = layout.geometry();
     let piece_count = geometry.piece_count();
@@ -173,7 +184,7 @@ pub fn check_stamps(
         stamps: Vec::with_capacity(layout.file_count() as usize + 1),
     };
     let parts_before = resume.stamps.last().copied().unwrap_or(FileStamp::ABSENT);
-    let parts_now = FileStamp::read(part_file)?;
+    let parts_now = look(part_file)?;
     let has_parts = parts_now != FileStamp::ABSENT
         && parts_now.length >= parts_before.length
         && (!resume.is_final || parts_now == parts_before);
@@ -182,7 +193,7 @@ pub fn check_stamps(
             report.stamps.push(FileStamp::ABSENT);
             continue;
         }
-        let now = FileStamp::read(&root.join(file.path().as_path()))?;
+        let now = look(&root.join(file.path().as_path()))?;
         report.stamps.push(now);
         let before = resume.stamps.get(index.as_usize()).copied().unwrap_or(FileStamp::ABSENT);
         let had = layout.pieces_of(index).filter_map(|piece| geometry.piece(piece));

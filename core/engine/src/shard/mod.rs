@@ -35,7 +35,7 @@ use std::{
     io,
     net::SocketAddr,
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 use storage::Store;
 use swarm::{MemoryBudget, Transmit};
@@ -83,7 +83,6 @@ pub(crate) struct ShardParts {
 pub(crate) struct Shard {
     number: usize,
     ring: Ring,
-    started: Instant,
     /// The time of this turn.
     now: Duration,
     store: Store,
@@ -125,7 +124,6 @@ impl Shard {
         Shard {
             number: parts.number,
             ring: parts.ring,
-            started: Instant::now(),
             now: Duration::ZERO,
             store: parts.store,
             hasher: hash::Hasher::detect(),
@@ -160,14 +158,20 @@ impl Shard {
     pub(crate) fn run(&mut self) -> io::Result<()> {
         let mut events = Vec::new();
         while !self.is_finished() {
-            let timeout = self.timeout();
-            self.ring.wait(Some(timeout), &mut events)?;
-            self.now = self.started.elapsed();
-            for event in events.drain(..) {
-                self.on_event(event);
-            }
-            self.turn();
+            self.step(&mut events)?;
         }
+        Ok(())
+    }
+
+    /// Waits for events and deals with them: one turn. `events` is scratch, and empty.
+    pub(crate) fn step(&mut self, events: &mut Vec<Event>) -> io::Result<()> {
+        let timeout = self.timeout();
+        self.ring.wait(Some(timeout), events)?;
+        self.now = self.ring.now();
+        for event in events.drain(..) {
+            self.on_event(event);
+        }
+        self.turn();
         Ok(())
     }
 
@@ -245,7 +249,7 @@ impl Shard {
         }
     }
 
-    fn is_finished(&self) -> bool {
+    pub(crate) fn is_finished(&self) -> bool {
         self.stopping_since.is_some_and(|since| {
             let done = self.torrents.is_empty() && self.outbox.is_empty();
             done || self.now.saturating_sub(since) >= limits::STOP_PATIENCE
@@ -256,6 +260,20 @@ impl Shard {
     fn close(&mut self, conn: ConnId, reason: swarm::Reason) {
         self.ring.close(conn);
         self.forget(conn, reason);
+    }
+}
+
+/// For a scheduler that runs many shards on one thread.
+#[cfg(feature = "sim")]
+impl Shard {
+    /// When its next turn is due if nothing happens.
+    pub(crate) fn deadline(&self) -> Duration {
+        self.now + self.timeout()
+    }
+
+    /// Bytes in its ring's buffers, and in pieces that are on their way in.
+    pub(crate) fn memory(&self) -> (usize, u64) {
+        (self.ring.buffers().used_bytes(), self.budget.used())
     }
 }
 

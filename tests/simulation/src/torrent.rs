@@ -1,0 +1,93 @@
+//! The torrent that a world is about: pseudo-random bytes, known to everybody who checks.
+
+use anyhow::{Context, Result, ensure};
+use metainfo::create::{Hashes, NewFile, Options, Plan, Version};
+use metainfo::{InfoHash, Layout, Metainfo, PieceHashes, PieceIndex};
+use sha1::{Digest, Sha1};
+use std::{collections::BTreeSet, path::Path, path::PathBuf, sync::Arc};
+
+/// Where every server keeps its files.
+pub const ROOT: &str = "/data";
+
+/// A torrent and its bytes.
+#[derive(Clone)]
+pub struct Torrent {
+    /// Its name on the wire.
+    pub info_hash: InfoHash,
+    /// Its files.
+    pub layout: Arc<Layout>,
+    /// What its pieces hash to.
+    pub hashes: Arc<PieceHashes>,
+    /// All its bytes.
+    pub data: Arc<[u8]>,
+}
+
+impl Torrent {
+    /// Files of these lengths, in a folder.
+    pub fn new(rng: &mut fastrand::Rng, lengths: &[u64], piece_length: u32) -> Result<Torrent> {
+        let files: Vec<NewFile> = (0..)
+            .zip(lengths)
+            .map(|(number, &length)| NewFile {
+                path: vec![format!("file {number:02}")],
+                length,
+                attributes: Default::default(),
+            })
+            .collect();
+        let name = format!("torrent {:08x}", rng.u32(..));
+        let plan = Plan::new(&name, &files, Some(piece_length), Version::V1)?;
+        let mut data = vec![0; plan.layout().geometry().total_length() as usize];
+        rng.fill(&mut data);
+        let pieces = data.chunks(piece_length as usize).map(|piece| Sha1::digest(piece).into());
+        let hashes = Hashes { pieces: pieces.collect(), files: Vec::new() };
+        let metainfo = Metainfo::parse(&plan.finish(&hashes, &Options::default())?)?;
+        Ok(Torrent {
+            info_hash: metainfo.info_hash(),
+            hashes: Arc::new(metainfo.piece_hashes.clone().context("version 1 has hashes")?),
+            layout: Arc::new(metainfo.layout),
+            data: data.into(),
+        })
+    }
+
+    /// A piece's bytes.
+    pub fn piece(&self, piece: PieceIndex) -> &[u8] {
+        let geometry = self.layout.geometry();
+        let start = geometry.offset_of(piece) as usize;
+        &self.data[start..start + geometry.length_of(piece) as usize]
+    }
+
+    /// The files as they must be in the end: path and content.
+    pub fn files(&self) -> impl Iterator<Item = (PathBuf, &[u8])> {
+        self.layout.files().map(|(_, file)| {
+            let path = Path::new(ROOT).join(file.path().as_path());
+            (path, &self.data[file.offset() as usize..file.end() as usize])
+        })
+    }
+
+    /// Whether the bytes of the piece are where they belong, in files that `content` gives.
+    pub fn is_in(&self, piece: PieceIndex, content: impl Fn(&Path) -> Option<Vec<u8>>) -> bool {
+        let mut expected = self.piece(piece);
+        self.layout.piece_spans(piece).all(|span| {
+            let (here, rest) = expected.split_at(span.length as usize);
+            expected = rest;
+            let path = Path::new(ROOT).join(self.layout[span.file].path().as_path());
+            content(&path).is_some_and(|content| {
+                content.get(span.offset as usize..(span.offset + span.length) as usize)
+                    == Some(here)
+            })
+        })
+    }
+
+    /// Nothing but the torrent's files may be there.
+    pub fn check_paths(&self, found: Vec<PathBuf>) -> Result<()> {
+        let allowed: BTreeSet<PathBuf> = self.files().map(|(path, _)| path).collect();
+        let parts = storage::part_file(Path::new(ROOT), self.info_hash);
+        for path in found {
+            ensure!(
+                allowed.contains(&path) || path == parts,
+                "{} is no file of the torrent",
+                path.display()
+            );
+        }
+        Ok(())
+    }
+}
