@@ -136,7 +136,7 @@ impl Inner {
             }
             FileOp::Write { file, offset, source, range } => {
                 let bytes = &source[range];
-                let part = &bytes[..bytes.len() * share >> 16];
+                let part = &bytes[..(bytes.len() * share) >> 16];
                 inode(&file, true).and_then(|inode| match fails {
                     true => disk.write(inode, offset, part, now).and(Err(broken())),
                     false => disk.write(inode, offset, bytes, now),
