@@ -210,10 +210,8 @@ impl Peer {
     fn take(&mut self, conn: &mut Conn, item: Item<'_>) -> Result<()> {
         let geometry = self.torrent.layout.geometry();
         match item {
-            Item::Message(Message::Interested) => {
-                if self.manner != Manner::NeverUnchokes {
-                    Message::Unchoke.encode_into(&mut conn.outbox);
-                }
+            Item::Message(Message::Interested) if self.manner != Manner::NeverUnchokes => {
+                Message::Unchoke.encode_into(&mut conn.outbox);
             }
             Item::Message(Message::Request(block)) => self.answer(conn, block),
             Item::Message(Message::Unchoke) => {
