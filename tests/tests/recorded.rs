@@ -140,7 +140,9 @@ use anyhow::{Context, Result, ensure};
 use data_encoding::BASE64;
 use kind::{Kind, check_all};
 use ringseed_tests::pair::any_driver;
-use ringseed_tests::{Options, Ringseed, Scene, Shape, Torrent, note, perform, wait_complete};
+use ringseed_tests::{
+    Options, Ringseed, Scene, Shape, Torrent, perform, wait_complete, wait_until,
+};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -177,7 +179,7 @@ fn daemon(scene: &Scene) -> Result<(Ringseed, SocketAddr, Torrent)> {
 }
 
 fn metainfo(torrent: &Torrent) -> Result<String> {
-    Ok(BASE64.encode(&torrent.with_trackers(&["http://127.0.0.1:9/announce"])?))
+    Ok(BASE64.encode(&torrent.with_trackers(&[])?))
 }
 
 /// Both share this code: a GET for the session id, which must be refused with 409, and then calls
@@ -214,11 +216,7 @@ fn sonarr(scene: &Scene) -> Result<()> {
     let goals = json!({"ids": [upper], "seedRatioLimit": 1.5, "seedRatioMode": 1,
         "seedIdleLimit": 120, "seedIdleMode": 1});
     call("torrent-set", goals)?;
-    // Not there yet; it may not be taken for something else, nor end the connection.
-    if let Err(error) = call("queue-move-top", json!({"ids": [upper]})) {
-        ensure!(format!("{error:#}").contains("method name not recognized"), "{error:#}");
-        note("queue-move-top is not there yet");
-    }
+    call("queue-move-top", json!({"ids": [upper]}))?;
     wait_complete(&mut daemon, &torrent, ENOUGH)?;
 
     let fields: Vec<&str> = SONARR_READS.iter().map(|(name, _)| *name).collect();
@@ -234,7 +232,9 @@ fn sonarr(scene: &Scene) -> Result<()> {
     ensure!(goals && seen["seedRatioMode"] == 1 && seen["seedIdleMode"] == 1, "{seen}");
 
     call("torrent-remove", json!({"ids": [upper], "delete-local-data": true}))?;
-    ensure!(call("torrent-get", json!({"fields": ["id"]}))?["torrents"] == json!([]));
+    wait_until("the torrent is gone", ENOUGH, || {
+        Ok(call("torrent-get", json!({"fields": ["id"]}))?["torrents"] == json!([]))
+    })?;
 
     // A stale id, as after the daemon was started again: refused, and told the new one.
     let headers = ["X-Transmission-Session-Id: 0123", "Content-Type: application/json"];
