@@ -3,34 +3,11 @@
 
 use ringseed_tests::pair::At;
 
-const LIMITS: &str = "there are no speed limits, groups and queues yet";
-const GOALS: &str = "there are no goals of seeding yet";
-const SCRIPTS: &str = "there are no scripts yet";
 const SWARM: &str = "belongs to a way of finding or reaching peers that is not there yet";
 const START: &str = "told as it is, and changed at the next start";
 
 /// Settings of the session.
 const SESSION: &[(&str, &str)] = &[
-    ("alt_speed_enabled", LIMITS),
-    ("alt_speed_down", LIMITS),
-    ("alt_speed_up", LIMITS),
-    ("alt_speed_time_begin", LIMITS),
-    ("alt_speed_time_end", LIMITS),
-    ("alt_speed_time_day", LIMITS),
-    ("alt_speed_time_enabled", LIMITS),
-    ("speed_limit_down", LIMITS),
-    ("speed_limit_down_enabled", LIMITS),
-    ("speed_limit_up", LIMITS),
-    ("speed_limit_up_enabled", LIMITS),
-    ("seed_ratio_limit", GOALS),
-    ("seed_ratio_limited", GOALS),
-    ("idle_seeding_limit", GOALS),
-    ("idle_seeding_limit_enabled", GOALS),
-    ("script_torrent_done_enabled", SCRIPTS),
-    ("script_torrent_done_filename", SCRIPTS),
-    ("script_torrent_done_seeding_enabled", SCRIPTS),
-    ("script_torrent_done_seeding_filename", SCRIPTS),
-    ("trash_original_torrent_files", "there are no watch folders yet"),
     ("cache_size_mib", "the size is the daemon's own, by its cores"),
     ("encryption", SWARM),
     ("port_forwarding_enabled", SWARM),
@@ -44,20 +21,7 @@ const SESSION: &[(&str, &str)] = &[
 ];
 
 /// Fields of torrents.
-const TORRENT: &[(&str, &str)] = &[
-    ("bandwidth_priority", LIMITS),
-    ("download_limit", LIMITS),
-    ("download_limited", LIMITS),
-    ("upload_limit", LIMITS),
-    ("upload_limited", LIMITS),
-    ("honors_session_limits", LIMITS),
-    ("group", LIMITS),
-    ("seed_ratio_limit", GOALS),
-    ("seed_ratio_mode", GOALS),
-    ("seed_idle_limit", GOALS),
-    ("seed_idle_mode", GOALS),
-    ("sequential_download_from_piece", "sequential download is from the first piece yet"),
-];
+const TORRENT: &[(&str, &str)] = &[];
 
 /// Why a field is not compared, if so.
 pub fn reason(at: At, field: &str) -> Option<&'static str> {
