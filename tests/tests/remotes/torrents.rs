@@ -62,7 +62,12 @@ pub fn settings_of_torrents(scene: &Scene, release: Release) -> Result<()> {
     if release == Release::V4 {
         steps.extend(NEWER);
     }
-    run_all(&mut pair, release, At::Torrent(1), &steps).result()
+    let mut findings = run_all(&mut pair, release, At::Torrent(1), &steps);
+    if release == Release::V4 {
+        findings.note("-lg", print_equally(&pair, release, &["-lg"]));
+        findings.note("-ids", print_equally(&pair, release, &["-tall", "-ids"]));
+    }
+    findings.result()
 }
 
 pub fn places_and_names(scene: &Scene, release: Release) -> Result<()> {
@@ -121,6 +126,7 @@ pub fn life_and_death(scene: &Scene, release: Release) -> Result<()> {
         let gone = wait_until("its data is gone", ENOUGH, || Ok(!rest.exists()));
         findings.note(&format!("-rad, {name}"), gone);
     }
+    findings.note("--exit", print_equally(&pair, release, &["--exit"]));
     findings.result()
 }
 
@@ -144,8 +150,7 @@ pub fn what_is_printed(scene: &Scene, release: Release) -> Result<()> {
     findings.result()
 }
 
-/// Options that only print. `-lg` and `-pt` are told of by other tests: what they say depends on what
-/// the remote knows, and on the machine.
+/// Options that only print. `-pt` is not among them: what it says depends on the machine.
 const PRINTING: &[&[&str]] = &[
     &["-l"],
     &["-tall", "-i"],
