@@ -88,8 +88,36 @@ settings! {
     /// Addresses to listen on for peers, separated by commas. Outgoing connections leave from the
     /// first one of their family unless it is unspecified (`0.0.0.0`, `::`).
     peer_bind: String = "0.0.0.0,::".into(), Kind::Text, "", restart;
-    /// Address and port of the control interface.
-    rpc_bind: String = "127.0.0.1:9091".into(), Kind::Text, "", restart;
+    /// Where the control interface listens, separated by commas: addresses with ports, and Unix
+    /// sockets as `unix:` and a path, which is below the daemon's folder unless it begins with `/`.
+    rpc_bind: String = "127.0.0.1:9091,unix:control.sock".into(), Kind::Text, "", restart;
+    /// Permissions of Unix sockets, in octal digits: who may write there can do anything.
+    rpc_socket_mode: String = "0700".into(), Kind::Text, "", restart;
+    /// Addresses that may connect: `192.168.1.0/24`, `10.0.*.*`, `::1`, separated by commas; empty
+    /// for all.
+    rpc_whitelist: String = String::new(), Kind::Text, "", live;
+    /// Names that may stand in the Host header besides addresses and `localhost`, separated by
+    /// commas, with `*` for any characters. Not looked at once there are users.
+    rpc_host_whitelist: String = String::new(), Kind::Text, "", live;
+    /// Origins such as `https://ui.example.org` whose pages may read answers (CORS), separated by
+    /// commas; `*` for all.
+    rpc_cors_origins: String = String::new(), Kind::Text, "", live;
+    /// Requests that one address elsewhere may make; ten seconds' worth may come at once. 0 for no
+    /// limit.
+    rpc_rate_limit: u32 = 1000, up_to(1_000_000), "1/s", live;
+    /// Requests that one user or token may make, in the same way.
+    rpc_user_rate_limit: u32 = 1000, up_to(1_000_000), "1/s", live;
+    /// Whether an address has to wait after failed log-ins.
+    anti_brute_force_enabled: bool = true, Kind::Switch, "", live;
+    /// Failed log-ins of an address from which on it waits: a second, then two, four, up to sixty.
+    anti_brute_force_threshold: u32 = 5, between(1, 1_000_000), "", live;
+    /// Certificates (PEM) for TLS, the server's own first; with `rpc_tls_key`. Files that change are
+    /// taken over within seconds.
+    rpc_tls_cert: PathBuf = PathBuf::new(), Kind::Path, "", restart;
+    /// The private key (PEM) that goes with them.
+    rpc_tls_key: PathBuf = PathBuf::new(), Kind::Path, "", restart;
+    /// Folder of a web interface, served under `/transmission/web/`; empty for none.
+    web_home: PathBuf = PathBuf::new(), Kind::Path, "", live;
     /// Shards to run, each on a core of its own; 0 for one on each core that the process may use.
     cores: u16 = 0, up_to(1024), "", restart;
     /// Input and output driver: `auto`, `uring` or `mio`.

@@ -275,6 +275,17 @@ pub struct SessionCounters {
     pub seconds_active: u64,
 }
 
+/// One shard, as the session sees it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct ShardStatus {
+    /// Whether it runs; one whose reactor cannot be made again does not.
+    pub running: bool,
+    /// Torrents that run on it.
+    pub torrents: usize,
+    /// How often a fresh one took its place after a panic.
+    pub restarts: u64,
+}
+
 /// What a shard tells about one torrent's peers and pieces when asked.
 #[derive(Clone, Debug, Default)]
 pub struct Detail {

@@ -5,6 +5,9 @@ mod remote;
 pub use remote::*;
 
 use crate::flags::SettingsFlags;
+
+pub mod accounts;
+
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -90,6 +93,10 @@ pub enum Command {
     Completions(CompletionsArgs),
     /// Write the manual pages
     Man(ManArgs),
+    /// Say who may log in to the daemon
+    User(accounts::UserArgs),
+    /// Hand out tokens to scripts, and take them back
+    Token(accounts::TokenArgs),
 }
 
 #[derive(Args, Debug)]

@@ -28,24 +28,30 @@ pub fn default_dir() -> anyhow::Result<PathBuf> {
 pub fn load(dir: &Path, flags: &[(&'static str, Value)]) -> anyhow::Result<Settings> {
     let path = dir.join(FILE);
     let document = read(&path)?;
-    let driver = std::env::var("RINGSEED_DRIVER").ok().filter(|driver| !driver.is_empty());
-    merge(document, driver, flags)
+    merge(document, &from_environment(), flags)
         .with_context(|| format!("a setting is wrong, in {} or in a flag", path.display()))
 }
 
 /// Settings from defaults, environment and flags only.
 pub fn without_file(flags: &[(&'static str, Value)]) -> anyhow::Result<Settings> {
-    let driver = std::env::var("RINGSEED_DRIVER").ok().filter(|driver| !driver.is_empty());
-    merge(DocumentMut::new(), driver, flags)
+    merge(DocumentMut::new(), &from_environment(), flags)
+}
+
+/// Settings that have a variable of the environment: one of our own, and the one that packages of
+/// web interfaces set for Transmission.
+fn from_environment() -> Vec<(&'static str, String)> {
+    let variables = [("driver", "RINGSEED_DRIVER"), ("web_home", "TRANSMISSION_WEB_HOME")];
+    let value = |(setting, name)| Some((setting, std::env::var(name).ok()?));
+    variables.into_iter().filter_map(value).filter(|(_, value)| !value.is_empty()).collect()
 }
 
 fn merge(
     mut document: DocumentMut,
-    driver: Option<String>,
+    environment: &[(&'static str, String)],
     flags: &[(&'static str, Value)],
 ) -> anyhow::Result<Settings> {
-    if let Some(driver) = driver {
-        document["driver"] = toml_edit::value(driver);
+    for (name, value) in environment {
+        document[name] = toml_edit::value(value);
     }
     for (name, value) in flags {
         document[name] = Item::Value(value.clone());
@@ -54,6 +60,15 @@ fn merge(
         .map_err(|error| anyhow::anyhow!(one_line(error.message())))?;
     settings.download_dir = absolute("download_dir", &settings.download_dir)?;
     settings.incomplete_dir = absolute("incomplete_dir", &settings.incomplete_dir)?;
+    for (name, path) in [
+        ("web_home", &mut settings.web_home),
+        ("rpc_tls_cert", &mut settings.rpc_tls_cert),
+        ("rpc_tls_key", &mut settings.rpc_tls_key),
+    ] {
+        if !path.as_os_str().is_empty() {
+            *path = absolute(name, path)?;
+        }
+    }
     settings.check().map_err(anyhow::Error::msg)?;
     Ok(settings)
 }
@@ -139,7 +154,9 @@ mod tests {
         driver: Option<&str>,
         flags: &[(&'static str, Value)],
     ) -> anyhow::Result<Settings> {
-        merge(text.parse().unwrap(), driver.map(str::to_owned), flags)
+        let environment: Vec<_> =
+            driver.iter().map(|value| ("driver", (*value).to_owned())).collect();
+        merge(text.parse().unwrap(), &environment, flags)
     }
 
     #[test]

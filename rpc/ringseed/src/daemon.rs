@@ -3,13 +3,16 @@
 use crate::{cli::DaemonArgs, config, limits, logging, output, process};
 use anyhow::{Context, bail};
 use engine::{Options, Session, settings::Settings};
+use server::{
+    Address, Listener,
+    accounts::{self, AccountsFile},
+};
 use std::{
     fs::{self, File, TryLockError},
     io,
     net::SocketAddr,
     path::Path,
 };
-use tokio::net::TcpListener;
 
 /// Runs until it is told to stop.
 pub fn run(args: DaemonArgs) -> anyhow::Result<()> {
@@ -43,9 +46,13 @@ fn lock(dir: &Path) -> anyhow::Result<File> {
 
 async fn serve(dir: &Path, settings: Settings) -> anyhow::Result<()> {
     let mut signals = process::Signals::catch()?;
-    let listener = listen(&settings.rpc_bind).await?;
+    let mut hangups = process::hangups()?;
+    let listeners = listen(&settings, dir).await?;
+    first_admin(&listeners, dir)?;
     let cpus = engine::usable_cpus();
     tracing::info!(config = %dir.display(), downloads = %settings.download_dir.display(), ?cpus, "starting");
+    let names: Vec<String> = listeners.iter().map(Listener::name).collect();
+    let tls = !settings.rpc_tls_cert.as_os_str().is_empty();
     let options = Options { config_dir: dir.to_owned(), settings: settings.clone() };
     let session = Session::start(options).await.context("cannot start")?;
     let keeper = config::Keeper::new(dir, settings);
@@ -55,11 +62,14 @@ async fn serve(dir: &Path, settings: Settings) -> anyhow::Result<()> {
             keeper.save(settings).map_err(|error| format!("{error:#}"))
         }),
     };
-    let control = server::serve(listener, session.clone(), options)?;
-    announce(&control, &session)?;
-    tokio::select! {
-        () = signals.next() => {}
-        () = session.shutdown_requested() => {}
+    let control = server::serve(listeners, session.clone(), options)?;
+    announce(&names, tls, &session)?;
+    loop {
+        tokio::select! {
+            () = signals.next() => break,
+            () = session.shutdown_requested() => break,
+            _ = hangups.recv() => control.look_for_changes(),
+        }
     }
     tracing::info!("stopping");
     let stop = async {
@@ -76,26 +86,69 @@ async fn serve(dir: &Path, settings: Settings) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn listen(bind: &str) -> anyhow::Result<TcpListener> {
-    let listener = TcpListener::bind(bind).await.map_err(|error| match error.kind() {
-        io::ErrorKind::AddrInUse => anyhow::anyhow!(
-            "{bind} is in use: stop the program that listens there, or choose another address with --rpc-bind"
-        ),
-        _ => anyhow::anyhow!("cannot listen on {bind}: {error}: choose another address with --rpc-bind"),
-    })?;
-    if !listener.local_addr()?.ip().is_loopback() {
-        tracing::warn!(
-            "the control interface at {bind} has no password: whoever can connect can do anything"
-        );
+/// Opens every address of `rpc_bind`. A Unix socket that cannot be made, as on some network file
+/// systems, is only told of as long as there is another way in.
+async fn listen(settings: &Settings, dir: &Path) -> anyhow::Result<Vec<Listener>> {
+    let wrong = |error| anyhow::anyhow!("a setting is wrong: {error}");
+    let addresses = Address::list(&settings.rpc_bind, dir).map_err(wrong)?;
+    let mode = u32::from_str_radix(&settings.rpc_socket_mode, 8).ok().filter(|mode| *mode <= 0o777);
+    let mode =
+        mode.context("a setting is wrong: rpc_socket_mode is three octal digits like 0700")?;
+    let mut listeners = Vec::new();
+    let mut unix_error = None;
+    for address in &addresses {
+        match (Listener::bind(address, mode).await, address) {
+            (Ok(listener), _) => listeners.push(listener),
+            (Err(error), Address::Tcp(bind)) => bail!(cannot_listen(bind, &error)),
+            (Err(error), Address::Unix(path)) => {
+                let path = path.display();
+                tracing::warn!("no Unix socket at {path}: {error}");
+                unix_error = Some(format!("cannot listen at {path}: {error}"));
+            }
+        }
     }
-    Ok(listener)
+    match (listeners.is_empty(), unix_error) {
+        (true, Some(error)) => bail!("{error}: choose another path with --rpc-bind"),
+        _ => Ok(listeners),
+    }
 }
 
-fn announce(control: &server::Running, session: &Session) -> anyhow::Result<()> {
-    let peers: Vec<String> = session.peer_addr().iter().map(SocketAddr::to_string).collect();
-    let (rpc, peers) = (control.addr(), peers.join(", "));
+fn cannot_listen(bind: &str, error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => format!(
+            "{bind} is in use: stop the program that listens there, or choose another address with --rpc-bind"
+        ),
+        _ => format!("cannot listen on {bind}: {error}: choose another address with --rpc-bind"),
+    }
+}
+
+/// Where others than this machine can connect and nobody could log in yet, there is an admin from
+/// the first start on, whose password is printed. Who removes all users afterwards is left alone.
+fn first_admin(listeners: &[Listener], dir: &Path) -> anyhow::Result<()> {
+    let file = AccountsFile::in_folder(dir);
+    let is_open = |addr: SocketAddr| !addr.ip().is_loopback();
+    if !listeners.iter().filter_map(Listener::tcp_addr).any(is_open) || file.exists() {
+        return Ok(());
+    }
+    let password = accounts::generate_password();
+    file.edit(|accounts| accounts.add_user("admin", api::Role::Admin, &password, Vec::new()))?;
     output::print(&format!(
-        "ready: rpc http://{rpc}/transmission/rpc, peers {peers}, driver {}\n",
+        "log in as admin with the password {password} (told only now; `ringseed user passwd admin` \
+         sets another)\n"
+    ))
+}
+
+fn announce(listeners: &[String], tls: bool, session: &Session) -> anyhow::Result<()> {
+    let peers: Vec<String> = session.peer_addr().iter().map(SocketAddr::to_string).collect();
+    let scheme = if tls { "https" } else { "http" };
+    let url = |name: &String| match name.starts_with("unix:") {
+        true => name.clone(),
+        false => format!("{scheme}://{name}/transmission/rpc"),
+    };
+    let (rpc, peers) = (listeners.iter().map(url).collect::<Vec<_>>(), peers.join(", "));
+    output::print(&format!(
+        "ready: rpc {}, peers {peers}, driver {}\n",
+        rpc.join(", "),
         session.driver()
     ))
 }

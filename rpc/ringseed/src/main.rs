@@ -2,6 +2,7 @@
 //!
 //! Exit codes are those of [`failure::Exit`]; a failure is told in one line on stderr.
 
+mod accounts;
 mod cli;
 mod config;
 mod create;
@@ -29,6 +30,8 @@ fn main() -> ExitCode {
         Command::Get(args) => get::run(args),
         Command::Create(args) => create::run(args),
         Command::Inspect(args) => inspect::run(args),
+        Command::User(args) => accounts::user(args),
+        Command::Token(args) => accounts::token(args),
         Command::Add(args) => remote::add(args),
         Command::List(args) => remote::list(args),
         Command::Show(args) => remote::show(args),

@@ -25,24 +25,27 @@ pub fn block_on<R>(future: impl Future<Output = anyhow::Result<R>>) -> anyhow::R
     done
 }
 
-/// SIGINT, SIGTERM and SIGHUP.
-pub struct Signals([Signal; 3]);
+/// SIGHUP, which asks to look at files that have changed; it does not end the process any more.
+pub fn hangups() -> anyhow::Result<Signal> {
+    Ok(signal(SignalKind::hangup())?)
+}
+
+/// SIGINT and SIGTERM.
+pub struct Signals([Signal; 2]);
 
 impl Signals {
     /// From now on they no longer end the process.
     pub fn catch() -> anyhow::Result<Signals> {
-        let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
-        let [interrupt, terminate, hangup] = kinds.map(signal);
-        Ok(Signals([interrupt?, terminate?, hangup?]))
+        let [interrupt, terminate] = [SignalKind::interrupt(), SignalKind::terminate()].map(signal);
+        Ok(Signals([interrupt?, terminate?]))
     }
 
     /// Waits for the next one.
     pub async fn next(&mut self) {
-        let [interrupt, terminate, hangup] = &mut self.0;
+        let [interrupt, terminate] = &mut self.0;
         tokio::select! {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
-            _ = hangup.recv() => {}
         }
     }
 }

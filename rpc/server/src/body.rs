@@ -19,6 +19,16 @@ impl Chunks {
     pub(crate) fn of<const N: usize>(parts: [Bytes; N]) -> Chunks {
         Chunks(parts.into_iter().filter(|part| !part.is_empty()).collect())
     }
+
+    /// The parts that are left, in their order.
+    pub(crate) fn parts(&self) -> impl Iterator<Item = &Bytes> + Clone {
+        self.0.iter()
+    }
+
+    /// Bytes of all parts.
+    pub(crate) fn length(&self) -> usize {
+        self.0.iter().map(Bytes::len).sum()
+    }
 }
 
 impl From<Bytes> for Chunks {
@@ -43,7 +53,7 @@ impl Body for Chunks {
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.0.iter().map(|part| part.len() as u64).sum())
+        SizeHint::with_exact(self.length() as u64)
     }
 }
 
@@ -78,8 +88,10 @@ async fn receive<B: Body<Data: Buf> + Unpin>(
     if body.size_hint().lower() > left as u64 {
         return Err(BodyError::TooLarge);
     }
+    let deadline = tokio::time::Instant::now() + limits::BODY_TIME;
     loop {
-        let frame = tokio::time::timeout(limits::BODY_PAUSE, body.frame()).await;
+        let pause = deadline.min(tokio::time::Instant::now() + limits::BODY_PAUSE);
+        let frame = tokio::time::timeout_at(pause, body.frame()).await;
         let Some(frame) = frame.map_err(|_| BodyError::TooSlow)? else { return Ok(()) };
         let Ok(mut data) = frame.map_err(|_| BodyError::Broken)?.into_data() else { continue };
         left = left.checked_sub(data.remaining()).ok_or(BodyError::TooLarge)?;

@@ -6,10 +6,13 @@
 
 use crate::{
     body::Chunks,
-    gateway::{Caller, calls},
+    gateway::{
+        Caller,
+        calls::{Asked, Desk},
+    },
 };
-use api::envelope::{Call, Incoming, Message, parse, write_refusal};
-use api::{Access, Code, Dialect, RpcError, method::Method, params::Params};
+use api::envelope::{Call, Incoming, Message, write_refusal};
+use api::{Code, Dialect, RpcError, method::Method, params::Params};
 use bytes::Bytes;
 use jsonrpsee::{
     ConnectionId, Extensions, RpcModule,
@@ -57,40 +60,81 @@ where
 }
 
 /// Runs everything in a body for who sent it; `None` if nobody waits for an answer.
-pub(crate) async fn run(methods: &Methods, body: &[u8], caller: &Caller) -> Option<Chunks> {
-    match parse(body) {
-        Message::Single(Incoming::Refused(error)) => Some(refusal(&error)),
+pub(crate) async fn run(
+    methods: &Methods,
+    desk: &Desk,
+    message: &Message<'_>,
+    caller: &Caller,
+) -> Option<Chunks> {
+    let run = Run { methods, desk, caller };
+    match message {
+        Message::Single(Incoming::Refused(error)) => Some(refusal(error)),
         Message::Single(Incoming::Call(call)) => {
-            let outcome = run_call(methods, &call, caller).await;
-            (!call.is_notification()).then(|| single(&call, outcome))
+            let outcome = run.call(call).await;
+            (!call.is_notification()).then(|| single(call, outcome))
         }
-        Message::Batch(calls) => run_batch(methods, &calls, caller).await,
+        Message::Batch(calls) => run.batch(calls).await,
     }
 }
 
-async fn run_batch(methods: &Methods, calls: &[Incoming<'_>], caller: &Caller) -> Option<Chunks> {
-    let mut answers = Vec::new();
-    for incoming in calls {
-        let separator = if answers.is_empty() { b'[' } else { b',' };
-        match incoming {
-            Incoming::Refused(error) => {
-                answers.push(separator);
-                write_refusal(&mut answers, error);
-            }
-            Incoming::Call(call) => {
-                let outcome = run_call(methods, call, caller).await;
-                if call.is_notification() {
-                    continue;
+/// What the calls of one body run with.
+struct Run<'a> {
+    methods: &'a Methods,
+    desk: &'a Desk,
+    caller: &'a Caller,
+}
+
+impl Run<'_> {
+    async fn batch(&self, calls: &[Incoming<'_>]) -> Option<Chunks> {
+        let mut answers = Vec::new();
+        for incoming in calls {
+            let separator = if answers.is_empty() { b'[' } else { b',' };
+            match incoming {
+                Incoming::Refused(error) => {
+                    answers.push(separator);
+                    write_refusal(&mut answers, error);
                 }
-                answers.push(separator);
-                match outcome {
-                    Ok(result) => call.write_success(&mut answers, &result),
-                    Err(error) => call.write_failure(&mut answers, &error),
+                Incoming::Call(call) => {
+                    let outcome = self.call(call).await;
+                    if call.is_notification() {
+                        continue;
+                    }
+                    answers.push(separator);
+                    match outcome {
+                        Ok(result) => call.write_success(&mut answers, &result),
+                        Err(error) => call.write_failure(&mut answers, &error),
+                    }
                 }
             }
         }
+        (!answers.is_empty()).then(|| Chunks::of([answers.into(), Bytes::from_static(b"]")]))
     }
-    (!answers.is_empty()).then(|| Chunks::of([answers.into(), Bytes::from_static(b"]")]))
+
+    async fn call(&self, call: &Call<'_>) -> Outcome<Bytes> {
+        let method = call.method.ok_or(Code::MethodNotFound)?;
+        if call.is_notification() && !method.side_effects {
+            return Ok(Bytes::new());
+        }
+        let asked = Asked {
+            caller: self.caller,
+            method: method.name,
+            access: method.access,
+            params: call.params(),
+        };
+        let told = |result: &Bytes| match method.name {
+            "torrent_add" => hash_of_added(result),
+            _ => String::new(),
+        };
+        self.desk.run(asked, run_method(self.methods, call, method), told).await
+    }
+}
+
+/// The info-hash in an answer of torrent_add, for the audit line.
+fn hash_of_added(result: &[u8]) -> String {
+    let result: serde_json::Value = serde_json::from_slice(result).unwrap_or_default();
+    let torrent = result.as_object().and_then(|result| result.values().next());
+    let hash = |name| torrent.and_then(|torrent| torrent.get(name)?.as_str());
+    hash("hash_string").or_else(|| hash("hashString")).unwrap_or_default().to_owned()
 }
 
 fn refusal(error: &RpcError) -> Chunks {
@@ -111,23 +155,6 @@ fn single(call: &Call<'_>, outcome: Outcome<Bytes>) -> Chunks {
             Bytes::from(answer).into()
         }
     }
-}
-
-/// Runs a call if it may be, and tells the audit log.
-async fn run_call(methods: &Methods, call: &Call<'_>, caller: &Caller) -> Outcome<Bytes> {
-    let method = call.method.ok_or(Code::MethodNotFound)?;
-    if call.is_notification() && !method.side_effects {
-        return Ok(Bytes::new());
-    }
-    let outcome = match caller.check_method(method.name, method.access) {
-        Ok(()) => run_method(methods, call, method).await,
-        Err(refusal) => Err(refusal),
-    };
-    if method.access != Access::Reads {
-        let ended = outcome.as_ref().map(drop);
-        calls::audit(caller, method.name, method.access, &calls::about(call.params()), ended);
-    }
-    outcome
 }
 
 async fn run_method(methods: &Methods, call: &Call<'_>, method: &Method) -> Outcome<Bytes> {

@@ -6,7 +6,9 @@
 //!
 //! Everything runs on the tokio runtime it is started from; one thread is enough.
 
+pub mod accounts;
 mod body;
+mod connections;
 mod execute;
 mod gateway;
 mod limits;
@@ -14,39 +16,89 @@ mod listener;
 mod methods;
 mod mime;
 mod native;
+mod patient;
+mod tls;
 mod trackers;
 mod view;
 
-pub use listener::Running;
+pub use connections::Running;
+pub use listener::{Address, Listener};
 pub(crate) use methods::unix_now;
 #[doc(hidden)]
 pub use native::Feed;
+pub use tls::TlsError;
 
+use accounts::{AccountsError, AccountsFile};
 use engine::{Session, settings::Settings};
-use gateway::SessionIds;
-use std::{io, path::PathBuf, sync::Arc, time::Instant};
-use tokio::net::TcpListener;
+use gateway::{Gateway, Login, Rules, SessionIds, calls::Desk};
+use std::{path::PathBuf, sync::Arc, time::Instant};
+use tls::Certificate;
 
 /// Keeps settings that a client has changed; an error is told to the client.
 pub type SaveSettings = Box<dyn Fn(&Settings) -> Result<(), String> + Send + Sync>;
 
 /// What the server needs besides a session.
 pub struct Options {
-    /// The daemon's folder, for clients to see.
+    /// The daemon's folder, for clients to see; users and tokens are in it.
     pub config_dir: PathBuf,
     /// Called after session_set with the new settings.
     pub save_settings: SaveSettings,
 }
 
-/// Serves a session to whoever connects. There are no passwords: the listener decides who can.
-pub fn serve(listener: TcpListener, session: Session, options: Options) -> io::Result<Running> {
+/// Why the server cannot start.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum ServeError {
+    #[error("a setting is wrong: {0}")]
+    Setting(String),
+    #[error(transparent)]
+    Accounts(#[from] AccountsError),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+}
+
+/// Serves a session to whoever may connect to these listeners, as its settings say. Must be called in
+/// a tokio runtime; reads a few small files.
+pub fn serve(
+    listeners: Vec<Listener>,
+    session: Session,
+    options: Options,
+) -> Result<Running, ServeError> {
+    let settings = session.settings();
+    let rules = Arc::new(Rules::new(&settings).map_err(ServeError::Setting)?);
+    let certificate = certificate(&settings)?;
+    let file = AccountsFile::in_folder(&options.config_dir);
+    if file.is_exposed() {
+        tracing::warn!("{} can be read by others: chmod 600 it", file.path().display());
+    }
+    let login = Login::open(file)?;
     let ids = Arc::new(SessionIds::new(Instant::now()));
     let Options { config_dir, save_settings } = options;
-    let save_settings = Arc::new(save_settings);
+    let save_settings = Arc::new(applying(save_settings, Arc::clone(&rules)));
     let native =
         native::Control::new(session.clone(), config_dir.clone(), Arc::clone(&save_settings));
-    let native = native::Native::new(Arc::new(native));
-    let control = methods::Control::new(session, config_dir, save_settings, Arc::clone(&ids));
-    let module = methods::module(control);
-    listener::start(listener, gateway::Gateway::new(module.into(), native, ids))
+    let desk = Arc::new(Desk::new(session.clone()));
+    let native = native::Native::new(Arc::new(native), Arc::clone(&desk));
+    let control =
+        methods::Control::new(session.clone(), config_dir, save_settings, Arc::clone(&ids));
+    let module = methods::module(control).into();
+    let gateway = Gateway::new(module, native, desk, session, ids, login, rules);
+    Ok(connections::start(listeners, gateway, certificate))
+}
+
+fn certificate(settings: &Settings) -> Result<Option<Arc<Certificate>>, ServeError> {
+    let (cert, key) = (&settings.rpc_tls_cert, &settings.rpc_tls_key);
+    match (cert.as_os_str().is_empty(), key.as_os_str().is_empty()) {
+        (true, true) => Ok(None),
+        (false, false) => Ok(Some(Arc::new(Certificate::open(cert, key)?))),
+        _ => Err(ServeError::Setting("rpc_tls_cert and rpc_tls_key go together".to_owned())),
+    }
+}
+
+/// Settings that are changed take effect at the gateway, too, before they are kept.
+fn applying(save_settings: SaveSettings, rules: Arc<Rules>) -> SaveSettings {
+    Box::new(move |settings| {
+        rules.apply(settings)?;
+        save_settings(settings)
+    })
 }

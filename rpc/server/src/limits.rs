@@ -5,12 +5,32 @@ use std::time::Duration;
 /// Connections at a time. Each costs some tens of KiB; a remote keeps one or a few.
 pub(crate) const CONNECTIONS: usize = 512;
 
+/// Connections at a time of one address elsewhere: a remote keeps one, a browser six. One address
+/// cannot take the places of all others.
+pub(crate) const CONNECTIONS_PER_ADDRESS: usize = 128;
+
+/// A handshake of TLS must be done by then, for the same reason as below.
+pub(crate) const TLS_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// An answer of which a client takes nothing for so long is given up: its bytes are in our memory.
+pub(crate) const ANSWER_PAUSE: Duration = Duration::from_secs(60);
+
+/// How often the files of certificate and accounts are looked at: soon enough after a renewal or a
+/// new user, and cheap.
+pub(crate) const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Bytes of a file with certificates or a key.
+pub(crate) const PEM_BYTES: u64 = 1 << 20;
+
 /// A request's head must be in by then: long enough for any link, short enough that half-sent ones
 /// do not pile up.
 pub(crate) const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// A request's body may not pause for longer.
 pub(crate) const BODY_PAUSE: Duration = Duration::from_secs(20);
+
+/// A request's body must be in by then, however steadily it drips: 64 MiB at 2 Mbit/s.
+pub(crate) const BODY_TIME: Duration = Duration::from_secs(270);
 
 /// Bytes reserved for a body on its sender's word; more as it arrives.
 pub(crate) const BODY_RESERVE: usize = 1 << 20;
@@ -80,3 +100,77 @@ pub(crate) const PORT_TEST_PATIENCE: Duration = Duration::from_secs(20);
 
 /// The answer to a test of the port: one digit, and some space.
 pub(crate) const PORT_TEST_BYTES: usize = 1024;
+
+/// Addresses that are remembered for having asked or failed to log in: some hundred KiB.
+pub(crate) const ADDRESSES: usize = 4096;
+
+/// How many seconds' requests may come at once: clients add thousands of torrents in one go.
+pub(crate) const BURST_SECONDS: f64 = 10.0;
+
+/// The longest that an address waits after failed log-ins: a guess a minute finds nothing, and a
+/// person who mistyped does not give up.
+pub(crate) const FAILURE_WAIT: Duration = Duration::from_secs(60);
+
+/// How long a failed log-in is held against an address when memory for them is short.
+pub(crate) const FAILURE_MEMORY: Duration = Duration::from_secs(900);
+
+/// Passwords verified at a time: each takes 19 MiB and a core.
+pub(crate) const VERIFYING: usize = 2;
+
+/// Requests that wait for that: at some 30 ms each, about a second.
+pub(crate) const WAITING: usize = 64;
+
+/// Those of one address among them: a browser opens six connections at once.
+pub(crate) const WAITING_PER_ADDRESS: usize = 8;
+
+/// How long a password that was right is remembered: long enough for a client that polls every half
+/// minute.
+pub(crate) const REMEMBER: Duration = Duration::from_secs(60);
+
+/// Log-ins that are remembered.
+pub(crate) const REMEMBERED: usize = 1024;
+
+/// Bytes of an Authorization header's credentials.
+pub(crate) const CREDENTIALS_BYTES: usize = 4096;
+
+/// Bytes of accounts.json.
+pub(crate) const ACCOUNTS_BYTES: u64 = 4 << 20;
+
+/// Users.
+pub(crate) const USERS: usize = 1000;
+
+/// Tokens.
+pub(crate) const TOKENS: usize = 10_000;
+
+/// Bytes of a user's or a token's name.
+pub(crate) const NAME_BYTES: usize = 64;
+
+/// Bytes of the shortest password: what can be tried at a guess a minute is nowhere near it.
+pub(crate) const PASSWORD_LEAST: usize = 8;
+
+/// Bytes of the longest password.
+pub(crate) const PASSWORD_BYTES: usize = 1024;
+
+/// KiB of memory that a hash in the file may ask for.
+pub(crate) const ARGON2_KIB: u32 = 256 * 1024;
+
+/// Passes that a hash in the file may ask for.
+pub(crate) const ARGON2_PASSES: u32 = 16;
+
+/// Rounds that a hash in the file may ask for: about a second.
+pub(crate) const PBKDF2_ROUNDS: u32 = 4_000_000;
+
+/// Answers compressed at a time: one core at most works for that.
+pub(crate) const COMPRESSING: usize = 1;
+
+/// Bytes from which an answer is compressed: below, it fits a packet or two anyway.
+pub(crate) const COMPRESS_FROM: usize = 2048;
+
+/// Bytes of a file of the web interface; Transmission's largest has less than one MiB.
+pub(crate) const WEB_FILE_BYTES: u64 = 32 << 20;
+
+/// Files of the web interface read at a time.
+pub(crate) const FILES_AT_ONCE: usize = 8;
+
+/// How long a file of the web interface may take.
+pub(crate) const FILE_PATIENCE: Duration = Duration::from_secs(5);

@@ -1,100 +1,159 @@
-//! Connections: accepted, bounded in number and in patience, closed gracefully.
+//! Where the control interface listens: addresses and Unix sockets.
 
-use crate::{
-    gateway::{Door, Gateway, Peer},
-    limits,
+use socket2::{Domain, SockAddr, Socket, Type};
+use std::{
+    fs, io,
+    net::SocketAddr,
+    os::unix::{
+        fs::{FileTypeExt, PermissionsExt},
+        net::UnixStream as StdUnixStream,
+    },
+    path::{Path, PathBuf},
 };
-use hyper::server::conn::http1;
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    service::TowerToHyperService,
-};
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
-use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::{Semaphore, watch},
-    task::JoinHandle,
-};
+use tokio::net::{TcpListener, UnixListener};
 
-/// A server that is running; dropped, it goes on.
+/// Connections that wait to be accepted by a Unix socket.
+const BACKLOG: i32 = 128;
+
+/// An open door.
 #[derive(Debug)]
-pub struct Running {
-    addr: SocketAddr,
-    stop: watch::Sender<bool>,
-    task: JoinHandle<()>,
+pub enum Listener {
+    /// An address and port.
+    Tcp(TcpListener),
+    /// A socket in the file system, which is removed in the end.
+    Unix(UnixDoor),
 }
 
-impl Running {
-    /// Where it listens.
-    pub fn addr(&self) -> SocketAddr {
-        self.addr
+/// A Unix socket with its file.
+#[derive(Debug)]
+pub struct UnixDoor {
+    pub(crate) listener: UnixListener,
+    path: PathBuf,
+}
+
+impl Drop for UnixDoor {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.path);
     }
+}
 
-    /// Takes no more connections and lets answers under way finish, for half a second at most.
-    pub async fn stop(self) {
-        self.stop.send_replace(true);
-        let _ = self.task.await;
+impl From<TcpListener> for Listener {
+    fn from(listener: TcpListener) -> Listener {
+        Listener::Tcp(listener)
     }
 }
 
-pub(crate) fn start(listener: TcpListener, gateway: Gateway) -> io::Result<Running> {
-    let addr = listener.local_addr()?;
-    let (stop, stopped) = watch::channel(false);
-    let task = tokio::spawn(accept(listener, gateway, stopped));
-    Ok(Running { addr, stop, task })
+/// One entry of the setting `rpc_bind`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Address {
+    /// `IP:PORT`, or `NAME:PORT`.
+    Tcp(String),
+    /// The path of a Unix socket.
+    Unix(PathBuf),
 }
 
-async fn accept(listener: TcpListener, gateway: Gateway, mut stopped: watch::Receiver<bool>) {
-    let places = Arc::new(Semaphore::new(limits::CONNECTIONS));
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            _ = stopped.wait_for(|stopped| *stopped) => break,
-        };
-        match accepted {
-            Ok((stream, addr)) => {
-                // Beyond the limit a connection is closed at once rather than left waiting.
-                let Ok(place) = Arc::clone(&places).try_acquire_owned() else { continue };
-                let (door, stopped) = (gateway.door(Peer::of(addr.ip())), stopped.clone());
-                tokio::spawn(async move {
-                    serve(stream, door, stopped).await;
-                    drop(place);
-                });
-            }
-            Err(error) => {
-                tracing::warn!("cannot accept a control connection: {error}");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
+impl Address {
+    /// The entries of `rpc_bind`; relative paths are below the daemon's folder.
+    pub fn list(rpc_bind: &str, config_dir: &Path) -> Result<Vec<Address>, String> {
+        let entries = rpc_bind.split(',').map(str::trim).filter(|entry| !entry.is_empty());
+        let list: Vec<Address> = entries
+            .map(|entry| match entry.strip_prefix("unix:") {
+                Some(path) => Address::Unix(config_dir.join(path)),
+                None => Address::Tcp(entry.to_owned()),
+            })
+            .collect();
+        match list.is_empty() {
+            true => Err("rpc_bind names no address".to_owned()),
+            false => Ok(list),
         }
     }
-    drop(listener);
-    gateway.stop();
-    let all = places.acquire_many(limits::CONNECTIONS as u32);
-    let _ = tokio::time::timeout(limits::STOP_PATIENCE, all).await;
 }
 
-async fn serve(stream: TcpStream, door: Door, mut stopped: watch::Receiver<bool>) {
-    let _ = stream.set_nodelay(true);
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(limits::HEAD_TIMEOUT)
-        // transmission-remote 3.00 looks for the session id's header in this spelling only.
-        .title_case_headers(true)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(door))
-        .with_upgrades();
-    tokio::pin!(connection);
-    let ended = tokio::select! {
-        ended = &mut connection => Some(ended),
-        _ = stopped.wait_for(|stopped| *stopped) => None,
-    };
-    let ended = match ended {
-        Some(ended) => ended,
-        None => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+impl Listener {
+    /// Begins to listen. `mode` is for the file of a Unix socket.
+    pub async fn bind(address: &Address, mode: u32) -> io::Result<Listener> {
+        match address {
+            Address::Tcp(address) => TcpListener::bind(address).await.map(Listener::Tcp),
+            Address::Unix(path) => bind_unix(path, mode),
         }
-    };
-    if let Err(error) = ended {
-        tracing::debug!("control connection: {error}");
+    }
+
+    /// The address, unless it is a Unix socket.
+    pub fn tcp_addr(&self) -> Option<SocketAddr> {
+        match self {
+            Listener::Tcp(listener) => listener.local_addr().ok(),
+            Listener::Unix(_) => None,
+        }
+    }
+
+    /// For people: `127.0.0.1:9091` or `unix:/path`.
+    pub fn name(&self) -> String {
+        match self {
+            Listener::Tcp(listener) => {
+                listener.local_addr().map_or_else(|_| "?".to_owned(), |addr| addr.to_string())
+            }
+            Listener::Unix(door) => format!("unix:{}", door.path.display()),
+        }
+    }
+}
+
+/// Nobody can connect before the permissions are set: the socket does not listen until then.
+fn bind_unix(path: &Path, mode: u32) -> io::Result<Listener> {
+    remove_stale(path)?;
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.bind(&SockAddr::unix(path)?)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    let listener = UnixListener::from_std(socket.into())?;
+    Ok(Listener::Unix(UnixDoor { listener, path: path.to_owned() }))
+}
+
+/// A socket that a daemon which was killed has left behind is in the way; one that somebody listens
+/// on, or another file, is not ours to remove.
+fn remove_stale(path: &Path) -> io::Result<()> {
+    let Ok(meta) = fs::symlink_metadata(path) else { return Ok(()) };
+    if !meta.file_type().is_socket() {
+        return Err(io::Error::new(io::ErrorKind::AlreadyExists, "a file is in the way"));
+    }
+    match StdUnixStream::connect(path) {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
+        _ => Err(io::ErrorKind::AddrInUse.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_of_addresses_may_hold_sockets_below_the_daemons_folder() {
+        let list = |text| Address::list(text, Path::new("/etc/ringseed"));
+        let expected = [
+            Address::Tcp("127.0.0.1:9091".into()),
+            Address::Unix("/etc/ringseed/control.sock".into()),
+            Address::Unix("/run/x.sock".into()),
+        ];
+        let text = "127.0.0.1:9091, unix:control.sock,unix:/run/x.sock,";
+        assert_eq!(list(text).unwrap(), expected);
+        assert!(list(" ,").is_err());
+    }
+
+    #[tokio::test]
+    async fn a_socket_has_its_permissions_and_goes_with_its_daemon() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.sock");
+        let address = Address::Unix(path.clone());
+        let listener = Listener::bind(&address, 0o700).await.unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
+        assert!(Listener::bind(&address, 0o700).await.is_err());
+        drop(listener);
+        assert!(!path.exists());
+        // What a killed daemon left is replaced, another's file is not.
+        drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+        drop(Listener::bind(&address, 0o770).await.unwrap());
+        fs::write(&path, "mine").unwrap();
+        assert!(Listener::bind(&address, 0o700).await.is_err());
+        assert_eq!(fs::read(&path).unwrap(), b"mine");
     }
 }

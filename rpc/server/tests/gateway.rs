@@ -48,9 +48,13 @@ fn other_paths_are_redirected_or_not_found() {
             let location = answer.headers["location"].as_str();
             assert_eq!((answer.status, location), (301, "/transmission/web/"), "{path}");
         }
-        for path in ["/transmission/rpcx", "/transmission/upload", "/transmission/web/x"] {
+        for path in ["/transmission/rpcx", "/transmission/upload"] {
             assert_eq!(rig.request("POST", path, &id, b"").await.status, 404, "{path}");
         }
+        // Without a folder for it there is no web interface; no session id is asked for there.
+        assert_eq!(rig.request("GET", "/transmission/web/x", "", b"").await.status, 404);
+        let posted = rig.request("POST", "/transmission/web/", "", b"").await;
+        assert_eq!((posted.status, posted.headers["allow"].as_str()), (405, "GET"));
         let health = rig.request("GET", "/healthz", "Host: any.example\r\n", b"").await;
         assert_eq!((health.status, health.body.as_slice()), (200, &b"ok\n"[..]));
     });
@@ -118,7 +122,7 @@ fn rpc_errors_are_answered_200_and_notifications_204() {
         assert_eq!(batch[0]["id"], json!(i64::MAX));
         assert_eq!(batch[0]["result"]["torrent_count"], 0);
         assert_eq!((code(&batch[1]), batch.as_array().unwrap().len()), (Some(-32600), 2));
-        let unknown = rig.legacy("port-test", json!({})).await;
+        let unknown = rig.legacy("no-such-method", json!({})).await;
         assert_eq!(unknown["result"], "method name not recognized");
     });
 }

@@ -25,7 +25,9 @@ use crate::{
     rules::{Group, Rules},
     settings::Settings,
     shard::{Command, Directory},
-    status::{Catalog, Detail, Meta, Priority, SessionCounters, TorrentId, TrackerStatus},
+    status::{
+        Catalog, Detail, Meta, Priority, SessionCounters, ShardStatus, TorrentId, TrackerStatus,
+    },
     supervisor::{Shards, ShardsError, shard_settings},
 };
 use control::{Control, Note};
@@ -619,6 +621,17 @@ impl Session {
     /// Counters of this run and of all runs.
     pub fn counters(&self) -> (SessionCounters, SessionCounters) {
         self.0.lock().counters()
+    }
+
+    /// Every shard, by its number.
+    pub fn shards(&self) -> Vec<ShardStatus> {
+        self.0.lock().shards()
+    }
+
+    /// Whether torrents are loaded and run: not once the session is stopping, nor without a shard.
+    pub fn is_ready(&self) -> bool {
+        let control = self.0.lock();
+        !control.stopping && control.shards().iter().all(|shard| shard.running)
     }
 
     /// Makes a shard panic, to see that the session survives it.

@@ -1,7 +1,5 @@
 //! Who asks: where the connection comes from, and what its owner may do.
 
-#![allow(dead_code, reason = "confined users and Unix sockets come with the next steps")]
-
 use api::{Access, Code, Role, RpcError};
 use std::{
     fmt,

@@ -1,45 +1,72 @@
 //! The HTTP side: what must hold before a request is looked into, in the order that clients rely on,
 //! whatever is asked for then. Every way in shares it:
 //!
-//! 1. the method is one of three (501), the address may connect (403), OPTIONS is answered;
-//! 2. who asks is known (401), and does not ask too often (429);
+//! 1. the method is one of three (501), the address may connect (403) and does not ask too often
+//!    (429), OPTIONS is answered, as are `/healthz` and `/readyz`;
+//! 2. who asks is known (401; 403 where nobody can be; 429 after too many guesses), and does not ask
+//!    too often either;
 //! 3. paths that are nowhere are redirected (301), web files served;
-//! 4. the Host header cannot be a page's own name (421);
+//! 4. the Host header cannot be a page's own name (421), unless one had to log in;
 //! 5. `/transmission/rpc`: the session id is repeated (409), the method is POST (405).
 //!
-//! What is run then is run for a [`Caller`]: [`calls`] says whether they may, and tells the log.
+//! What is run then is run for a [`Caller`] at the [`calls::Desk`], which says whether they may, and
+//! tells the log.
 
+mod allow;
 pub(crate) mod caller;
 pub(crate) mod calls;
+mod confine;
+mod cors;
+mod gzip;
 mod hosts;
+mod login;
+mod meter;
+mod metrics;
 pub(crate) mod pages;
+mod policy;
+mod refusals;
 mod session_id;
+mod throttle;
+mod web;
+mod wildcard;
 
 pub(crate) use caller::{Caller, Peer};
+pub(crate) use login::Login;
 pub(crate) use pages::Answer;
+pub(crate) use policy::{Policy, Rules};
 pub(crate) use session_id::SessionIds;
+pub(crate) use throttle::key as peer_key;
 
-use crate::body::{self, BodyError, Chunks};
+use crate::accounts::AccountsError;
+use crate::body::{self, Chunks};
 use crate::execute;
 use crate::native::{Native, Place};
+use api::envelope::{Message, parse};
 use bytes::Buf;
+use calls::Desk;
+use engine::Session;
+use gzip::Gzip;
 use http::{HeaderName, HeaderValue, Method, Request, StatusCode, header, request::Parts};
 use http_body::Body;
 use jsonrpsee::server::Methods;
+use meter::Meter;
 use pages::{json, page, response, text, with};
 use std::{
     convert::Infallible,
+    fmt,
     future::Future,
+    net::IpAddr,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll},
-    time::Instant,
+    time::{Duration, Instant},
 };
+use throttle::Buckets;
+use web::Web;
 
 /// What Transmission's paths begin with; fixed, as clients have it built in.
 const BASE: &str = "/transmission/";
 const SESSION_ID: HeaderName = HeaderName::from_static("x-transmission-session-id");
-const RPC_VERSION: HeaderName = HeaderName::from_static("x-transmission-rpc-version");
 
 /// Answers requests; cheap to clone.
 #[derive(Clone)]
@@ -48,7 +75,23 @@ pub(crate) struct Gateway(Arc<Inner>);
 struct Inner {
     transmission: Methods,
     native: Native,
+    session: Session,
     ids: Arc<SessionIds>,
+    desk: Arc<Desk>,
+    login: Login,
+    rules: Arc<Rules>,
+    /// Requests by address, and by user or token.
+    by_address: Mutex<Buckets<IpAddr>>,
+    by_user: Mutex<Buckets<Arc<str>>>,
+    gzip: Gzip,
+    web: Web,
+    accounts_seen: Mutex<crate::accounts::Stamp>,
+}
+
+impl fmt::Debug for Gateway {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Gateway")
+    }
 }
 
 /// The gateway as one connection sees it.
@@ -64,11 +107,38 @@ enum Wanted {
     Transmission,
     /// Calls of the native API.
     Native,
+    /// A file of the web interface, by its path.
+    Web(String),
+    /// Figures for Prometheus.
+    Metrics,
 }
 
 impl Gateway {
-    pub(crate) fn new(transmission: Methods, native: Native, ids: Arc<SessionIds>) -> Gateway {
-        Gateway(Arc::new(Inner { transmission, native, ids }))
+    /// Blocks while it looks at the accounts' file.
+    pub(crate) fn new(
+        transmission: Methods,
+        native: Native,
+        desk: Arc<Desk>,
+        session: Session,
+        ids: Arc<SessionIds>,
+        login: Login,
+        rules: Arc<Rules>,
+    ) -> Gateway {
+        let seen = login.file().stamp();
+        Gateway(Arc::new(Inner {
+            transmission,
+            native,
+            desk,
+            session,
+            ids,
+            login,
+            rules,
+            by_address: Mutex::default(),
+            by_user: Mutex::default(),
+            gzip: Gzip::default(),
+            web: Web::default(),
+            accounts_seen: Mutex::new(seen),
+        }))
     }
 
     /// Ends what goes on after an answer: WebSockets.
@@ -81,9 +151,32 @@ impl Gateway {
         Door { gateway: self.clone(), peer }
     }
 
+    /// What is counted.
+    pub(crate) fn meter(&self) -> &Meter {
+        self.0.desk.meter()
+    }
+
+    /// Takes over the accounts if their file has changed. Blocks.
+    pub(crate) fn look_at_accounts(&self) {
+        let now = self.0.login.file().stamp();
+        let mut seen = self.0.accounts_seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if std::mem::replace(&mut *seen, now) == now {
+            return;
+        }
+        let path = self.0.login.file().path().display();
+        match self.0.login.reload() {
+            Ok(()) => tracing::info!("users and tokens were read anew from {path}"),
+            Err(AccountsError::File { error, .. }) => {
+                tracing::warn!("{path}: {error}; users and tokens stay as they were");
+            }
+            Err(error) => tracing::warn!("{error}; until then users and tokens stay as they were"),
+        }
+    }
+
     async fn answer<B: Body<Data: Buf> + Unpin>(&self, peer: Peer, request: Request<B>) -> Answer {
         let (parts, body) = request.into_parts();
-        let mut answer = match self.admit(peer, &parts).await {
+        let policy = self.0.rules.now();
+        let mut answer = match self.admit(peer, &parts, &policy).await {
             Err(refusal) => {
                 // Who asked before sending (Expect: 100-continue) needs no more than the answer.
                 if !parts.headers.contains_key(header::EXPECT) {
@@ -91,12 +184,24 @@ impl Gateway {
                 }
                 *refusal
             }
-            Ok((caller, Wanted::Transmission)) => self.run(&caller, body).await,
-            Ok((caller, Wanted::Native)) => {
-                let answer = self.0.native.run(&caller, parts, body).await;
-                answer.unwrap_or_else(|error| *unreadable(error))
+            Ok((caller, Wanted::Transmission)) => {
+                let answer = self.run(&caller, &policy, body).await;
+                self.0.gzip.pack(peer, &parts.headers, answer).await
             }
+            Ok((caller, Wanted::Native)) => {
+                let answer = self.0.native.run(&caller, parts.clone(), body).await;
+                let answer = answer.unwrap_or_else(|error| *refusals::unreadable(error));
+                self.0.gzip.pack(peer, &parts.headers, answer).await
+            }
+            Ok((_, Wanted::Web(path))) => {
+                let home = policy.web_home.as_deref();
+                let answer = self.0.web.answer(home, &parts.method, &path).await;
+                self.0.gzip.pack(peer, &parts.headers, answer).await
+            }
+            Ok((_, Wanted::Metrics)) => *self.metrics().await,
         };
+        self.meter().answer(answer.status().as_u16());
+        cors::tell(&policy, &parts, &mut answer);
         let headers = answer.headers_mut();
         // Some clients know the server only by this name.
         headers.insert(header::SERVER, HeaderValue::from_static("Transmission"));
@@ -107,29 +212,43 @@ impl Gateway {
     }
 
     /// Everything that is the same for every way in; `Ok` for a request to be run.
-    async fn admit(&self, peer: Peer, request: &Parts) -> Result<(Caller, Wanted), Box<Answer>> {
+    async fn admit(
+        &self,
+        peer: Peer,
+        request: &Parts,
+        policy: &Policy,
+    ) -> Result<(Caller, Wanted), Box<Answer>> {
         let (method, path) = (&request.method, request.uri.path());
         if ![Method::GET, Method::POST, Method::OPTIONS].contains(method) {
             return Err(page(StatusCode::NOT_IMPLEMENTED, "This method is not implemented."));
         }
-        if path == "/healthz" {
-            return Err(text(StatusCode::OK, "ok\n"));
-        }
+        self.check_address(peer, policy)?;
         if method == Method::OPTIONS {
             return Err(text(StatusCode::OK, ""));
         }
-        let caller = Caller::local(peer);
+        match path {
+            "/healthz" => return Err(text(StatusCode::OK, "ok\n")),
+            "/readyz" => return Err(self.readiness()),
+            _ => {}
+        }
+        let identified = self.0.login.identify(peer, &request.headers, policy.failures).await;
+        let caller = identified.map_err(refusals::not_let_in)?;
+        self.check_user(&caller, policy, 1)?;
+        if path == "/metrics" {
+            self.check_host(request, policy, peer)?;
+            return Ok((caller, Wanted::Metrics));
+        }
         if let Some(place) = Native::place(path) {
-            return self.admit_to_native(caller, place, request);
+            return self.admit_to_native(caller, place, request, policy);
         }
         let Some(below) = path.strip_prefix(BASE).filter(|below| !matches!(*below, "" | "web"))
         else {
-            return Err(elsewhere());
+            return Err(refusals::elsewhere());
         };
-        if below.starts_with("web/") {
-            return Err(page(StatusCode::NOT_FOUND, "There is no web interface."));
+        if let Some(file) = below.strip_prefix("web/") {
+            return Ok((caller, Wanted::Web(file.to_owned())));
         }
-        check_host(request)?;
+        self.check_host(request, policy, peer)?;
         self.check_session_id(request)?;
         if !matches!(below, "rpc" | "rpc/") {
             return Err(page(StatusCode::NOT_FOUND, "There is nothing here."));
@@ -148,14 +267,57 @@ impl Gateway {
         caller: Caller,
         place: Place,
         request: &Parts,
+        policy: &Policy,
     ) -> Result<(Caller, Wanted), Box<Answer>> {
-        check_host(request)?;
-        if Native::is_foreign(&request.headers) {
+        self.check_host(request, policy, caller.peer)?;
+        if !cors::is_from_here(policy, request) {
             return Err(page(StatusCode::FORBIDDEN, "Pages from elsewhere may not ask here."));
         }
         match place {
             Place::Calls => Ok((caller, Wanted::Native)),
             Place::Description => Err(Box::new(json(self.0.native.description()))),
+        }
+    }
+
+    /// Refuses addresses that may not connect, or ask too often. On this machine an address says
+    /// nothing: behind a proxy there all clients have it.
+    fn check_address(&self, peer: Peer, policy: &Policy) -> Result<(), Box<Answer>> {
+        let Peer::Ip(ip) = peer else { return Ok(()) };
+        if !policy.allowed.allows(ip) {
+            return Err(refusals::address(ip));
+        }
+        let Some(key) = peer_key(peer).filter(|_| !peer.is_local()) else { return Ok(()) };
+        let mut buckets = self.0.by_address.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken = buckets.take(key, policy.address_rate, 1, Instant::now());
+        taken.map_err(refusals::too_often)
+    }
+
+    /// Refuses users and tokens that ask for `calls` more when they have asked too often.
+    fn check_user(
+        &self,
+        caller: &Caller,
+        policy: &Policy,
+        calls: usize,
+    ) -> Result<(), Box<Answer>> {
+        if !self.0.login.is_asked_for() || caller.peer == Peer::Unix {
+            return Ok(());
+        }
+        let mut buckets = self.0.by_user.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = Arc::clone(&caller.who);
+        buckets.take(key, policy.user_rate, calls, Instant::now()).map_err(refusals::too_often)
+    }
+
+    /// A page that logs in cannot be one that was led here by its name: with log-ins every name
+    /// passes, as it does for Transmission.
+    fn check_host(&self, request: &Parts, policy: &Policy, peer: Peer) -> Result<(), Box<Answer>> {
+        if self.0.login.is_asked_for() || peer == Peer::Unix {
+            return Ok(());
+        }
+        let header = request.headers.get(header::HOST).and_then(|host| host.to_str().ok());
+        let host = request.uri.authority().map(http::uri::Authority::as_str).or(header);
+        match host.is_some_and(|host| policy.hosts.allow(host)) {
+            true => Ok(()),
+            false => Err(refusals::host()),
         }
     }
 
@@ -167,28 +329,44 @@ impl Gateway {
         if given.is_some_and(|id| self.0.ids.accepts(id.as_bytes(), now)) {
             return Ok(());
         }
-        let id = self.0.ids.current(now);
-        let refusal = page(
-            StatusCode::CONFLICT,
-            &format!(
-                "A request must carry the session id, so that a web page cannot make it on its own. \
-                 Repeat it with this header:</p><p><code>X-Transmission-Session-Id: {id}</code>"
-            ),
-        );
-        let id = HeaderValue::try_from(id).expect("session ids are alphanumeric");
-        let mut refusal = with(refusal, SESSION_ID, id);
-        announce_version(&mut refusal, api::version::ANNOUNCED);
-        Err(refusal)
+        Err(refusals::session_id(self.0.ids.current(now)))
     }
 
-    async fn run<B: Body<Data: Buf> + Unpin>(&self, caller: &Caller, body: B) -> Answer {
-        match body::read(body).await {
-            Ok(body) => match execute::run(&self.0.transmission, &body, caller).await {
-                Some(answer) => json(answer),
-                None => response(StatusCode::NO_CONTENT, Chunks::default()),
-            },
-            Err(error) => *unreadable(error),
+    async fn run<B: Body<Data: Buf> + Unpin>(
+        &self,
+        caller: &Caller,
+        policy: &Policy,
+        body: B,
+    ) -> Answer {
+        let body = match body::read(body).await {
+            Ok(body) => body,
+            Err(error) => return *refusals::unreadable(error),
+        };
+        let message = parse(&body);
+        if let Message::Batch(calls) = &message
+            && let Err(refusal) = self.check_user(caller, policy, calls.len())
+        {
+            return *refusal;
         }
+        match execute::run(&self.0.transmission, &self.0.desk, &message, caller).await {
+            Some(answer) => json(answer),
+            None => response(StatusCode::NO_CONTENT, Chunks::default()),
+        }
+    }
+
+    /// Whether clients can be sent here.
+    fn readiness(&self) -> Box<Answer> {
+        match self.0.session.is_ready() {
+            true => text(StatusCode::OK, "ready\n"),
+            false => text(StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
+        }
+    }
+
+    async fn metrics(&self) -> Box<Answer> {
+        let exposition = metrics::exposition(&self.0.session, &self.meter().read()).await;
+        let answer = text(StatusCode::OK, &exposition);
+        let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+        with(answer, header::CONTENT_TYPE, kind)
     }
 }
 
@@ -210,38 +388,9 @@ where
     }
 }
 
-/// The answer to a body that did not come whole.
-fn unreadable(error: BodyError) -> Box<Answer> {
-    match error {
-        BodyError::TooLarge => page(StatusCode::PAYLOAD_TOO_LARGE, "A request has 64 MiB at most."),
-        BodyError::TooSlow => page(StatusCode::REQUEST_TIMEOUT, "The body stopped coming."),
-        BodyError::Broken => page(StatusCode::BAD_REQUEST, "The body broke off."),
-    }
-}
-
-fn check_host(request: &Parts) -> Result<(), Box<Answer>> {
-    let header = request.headers.get(header::HOST).and_then(|host| host.to_str().ok());
-    let host = request.uri.authority().map(http::uri::Authority::as_str).or(header);
-    if host.is_some_and(hosts::is_allowed) {
-        return Ok(());
-    }
-    Err(page(
-        StatusCode::MISDIRECTED_REQUEST,
-        "Use the server's IP address or localhost: other names are refused, since a page \
-         could point its own name here (DNS rebinding).",
-    ))
-}
-
-/// Tells clients that they may speak JSON-RPC, by the version of its contract.
-fn announce_version(answer: &mut Answer, version: Option<&'static str>) {
-    if let Some(version) = version {
-        answer.headers_mut().insert(RPC_VERSION, HeaderValue::from_static(version));
-    }
-}
-
-fn elsewhere() -> Box<Answer> {
-    let answer = page(StatusCode::MOVED_PERMANENTLY, "Look under /transmission/.");
-    with(answer, header::LOCATION, HeaderValue::from_static("/transmission/web/"))
+/// Whole seconds for a Retry-After header, never zero.
+fn seconds(wait: Duration) -> u64 {
+    wait.as_secs() + 1
 }
 
 #[cfg(test)]

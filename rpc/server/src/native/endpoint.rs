@@ -3,12 +3,16 @@
 use super::{Control, module};
 use crate::{
     body::{self, BodyError, Chunks},
-    gateway::{Answer, Caller, calls, pages::text},
+    gateway::{
+        Answer, Caller,
+        calls::{Asked, Desk},
+        pages::text,
+    },
     limits,
 };
 use api::native::{Code, DESCRIPTION_PATH, PATH, row};
 use bytes::Buf;
-use http::{HeaderMap, Request, Response, StatusCode, header, request::Parts};
+use http::{Request, Response, StatusCode, request::Parts};
 use http_body::Body;
 use http_body_util::BodyExt;
 use jsonrpsee::{
@@ -28,6 +32,7 @@ use std::{
         Arc,
         atomic::{AtomicU32, Ordering},
     },
+    time::Instant,
 };
 use tokio::sync::Semaphore;
 use tower::Service;
@@ -35,6 +40,7 @@ use tower::Service;
 /// Answers what comes for `/rpc/v1`.
 pub(crate) struct Native {
     methods: Methods,
+    desk: Arc<Desk>,
     stop: StopHandle,
     running: ServerHandle,
     connections: AtomicU32,
@@ -53,10 +59,11 @@ pub(crate) enum Place {
 }
 
 impl Native {
-    pub(crate) fn new(control: Arc<Control>) -> Native {
+    pub(crate) fn new(control: Arc<Control>, desk: Arc<Desk>) -> Native {
         let (stop, running) = stop_channel();
         Native {
             methods: module(control).into(),
+            desk,
             stop,
             running,
             connections: AtomicU32::new(0),
@@ -71,21 +78,6 @@ impl Native {
             PATH => Some(Place::Calls),
             DESCRIPTION_PATH => Some(Place::Description),
             _ => None,
-        }
-    }
-
-    /// Whether the request comes from a page of another origin: browsers let any page open a
-    /// WebSocket, and only tell where from.
-    pub(crate) fn is_foreign(headers: &HeaderMap) -> bool {
-        let text =
-            |name| headers.get(name).and_then(|value: &http::HeaderValue| value.to_str().ok());
-        match (headers.get(header::ORIGIN), text(header::ORIGIN)) {
-            (None, _) => false,
-            (_, Some(origin)) => {
-                let host = origin.split_once("://").map(|(_, host)| host);
-                host.is_none() || host != text(header::HOST)
-            }
-            _ => true,
         }
     }
 
@@ -110,7 +102,9 @@ impl Native {
         let body = body::read(body).await?;
         parts.extensions.insert(caller.clone());
         let request = Request::from_parts(parts, HttpBody::from(body));
-        let middleware = RpcServiceBuilder::new().layer_fn(|service| Guard { service });
+        let desk = Arc::clone(&self.desk);
+        let guard = move |service| Guard { service, desk: Arc::clone(&desk) };
+        let middleware = RpcServiceBuilder::new().layer_fn(guard);
         let mut service = Server::builder()
             .set_config(config())
             .to_service_builder()
@@ -163,6 +157,7 @@ fn config() -> ServerConfig {
 #[derive(Clone)]
 struct Guard<S> {
     service: S,
+    desk: Arc<Desk>,
 }
 
 impl<S> RpcServiceT for Guard<S>
@@ -184,27 +179,26 @@ where
         &self,
         request: CallRequest<'a>,
     ) -> impl Future<Output = MethodResponse> + Send + 'a {
-        let service = self.service.clone();
+        let (service, desk) = (self.service.clone(), Arc::clone(&self.desk));
         async move {
             let caller = request.extensions.get::<Caller>().cloned();
             let (Some(caller), Some(row)) = (caller, row(&request.method)) else {
                 // What has no row is no method; jsonrpsee says so.
                 return service.call(request).await;
             };
-            let about = calls::about(request.params.as_ref().map(|params| params.get()));
-            if let Err(refusal) = caller.check_method(row.name, row.access) {
-                let ended = Err((Code::Forbidden.number(), refusal.text()));
-                calls::tell(&caller, row.name, row.access, &about, ended);
-                let text = refusal.text().to_owned();
-                let error = ErrorObjectOwned::owned(Code::Forbidden.number(), text, None::<()>);
+            let params = request.params.as_ref().map(|params| params.get().to_owned());
+            let (method, access, params) = (row.name, row.access, params.as_deref());
+            let asked = Asked { caller: &caller, method, access, params };
+            let start = Instant::now();
+            if let Err(refusal) = desk.check(&asked).await {
+                let (code, text) = (Code::Forbidden.number(), refusal.text());
+                desk.ended(&asked, start, "", Err((code, text)));
+                let error = ErrorObjectOwned::owned(code, text, None::<()>);
                 return MethodResponse::error(request.id, error);
             }
             let response = service.call(request).await;
-            let ended = match response.as_error_code() {
-                None => Ok(()),
-                Some(code) => Err((code, "")),
-            };
-            calls::tell(&caller, row.name, row.access, &about, ended);
+            let ended = response.as_error_code().map_or(Ok(()), |code| Err((code, "")));
+            desk.ended(&asked, start, "", ended);
             response
         }
     }
@@ -244,27 +238,5 @@ where
         notification: Notification<'a>,
     ) -> impl Future<Output = MethodResponse> + Send + 'a {
         self.service.notification(notification)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use http::HeaderValue;
-
-    #[test]
-    fn only_pages_of_the_server_itself_may_open_a_socket() {
-        let of = |origin: Option<&'static str>| {
-            let mut headers = HeaderMap::new();
-            headers.insert(header::HOST, HeaderValue::from_static("127.0.0.1:9091"));
-            if let Some(origin) = origin {
-                headers.insert(header::ORIGIN, HeaderValue::from_static(origin));
-            }
-            Native::is_foreign(&headers)
-        };
-        assert!(!of(None) && !of(Some("http://127.0.0.1:9091")));
-        for foreign in ["http://evil.example", "null", "http://127.0.0.1:80", ""] {
-            assert!(of(Some(foreign)), "{foreign}");
-        }
     }
 }

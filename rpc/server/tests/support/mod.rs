@@ -82,8 +82,8 @@ impl Rig {
                 Ok(())
             }),
         };
-        let server = server::serve(listener, session.clone(), options).unwrap();
-        let addr = server.addr();
+        let server = server::serve(vec![listener.into()], session.clone(), options).unwrap();
+        let addr = server.addr().unwrap();
         let mut rig = Rig { addr, folder, session, saved, server, session_id: String::new() };
         let refusal = rig.request("POST", "/transmission/rpc", "", b"{}").await;
         assert_eq!(refusal.status, 409);

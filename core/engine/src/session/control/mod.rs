@@ -25,7 +25,8 @@ use crate::{
     settings::Settings,
     shard::Update,
     status::{
-        Activity, Catalog, Meta, Priority, SessionCounters, Torrent, TorrentId, Totals, Traffic,
+        Activity, Catalog, Meta, Priority, SessionCounters, ShardStatus, Torrent, TorrentId,
+        Totals, Traffic,
     },
 };
 use discovery::Progress;
@@ -75,6 +76,8 @@ pub(super) struct Control {
     next_id: u32,
     /// Running torrents of each shard; `None` of one that is gone.
     load: Vec<Option<usize>>,
+    /// How often each shard was replaced.
+    restarts: Vec<u64>,
     /// The session is stopping: nothing begins any more.
     pub(super) stopping: bool,
     started: u64,
@@ -184,6 +187,7 @@ impl Control {
             listen_port,
             next_id: 1,
             load: vec![Some(0); shards],
+            restarts: vec![0; shards],
             stopping: false,
             started: unix_now(),
             this_run: SessionCounters { sessions: 1, ..SessionCounters::default() },
@@ -192,6 +196,15 @@ impl Control {
             events: broadcast::Sender::new(limits::EVENTS),
             short_of_room: false,
         }
+    }
+
+    pub(super) fn shards(&self) -> Vec<ShardStatus> {
+        let shard = |(load, &restarts): (&Option<usize>, &u64)| ShardStatus {
+            running: load.is_some(),
+            torrents: load.unwrap_or(0),
+            restarts,
+        };
+        self.load.iter().zip(&self.restarts).map(shard).collect()
     }
 
     /// Takes in a torrent that is not there yet, idle.

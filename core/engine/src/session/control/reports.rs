@@ -157,6 +157,7 @@ impl Inner {
         if end == End::Ordered {
             return;
         }
+        control.restarts[shard] += u64::from(end == End::Replaced);
         let mut lost = Vec::new();
         for (&id, entry) in &mut control.entries {
             if matches!(entry.phase, Phase::Running | Phase::Leaving) && entry.shard == shard {
