@@ -84,8 +84,6 @@ const EXCEPTED: &[(&str, &str)] = &[
     ("/config_dir", "each has its own"),
     ("/torrent_file", "each has its own"),
     ("/version", "each has its own"),
-    ("/rpc_version", "4.0's as long as methods are missing"),
-    ("/rpc_version_semver", "4.0's as long as methods are missing"),
     (
         "/done_date",
         "Transmission counts data that was there when the torrent came as finished then",

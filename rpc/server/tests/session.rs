@@ -27,7 +27,7 @@ fn settings_are_told_changed_and_kept() {
         ] {
             assert_eq!(got[name], value, "{name}");
         }
-        assert!(got["version"].as_str().unwrap().starts_with("4.0.6 "));
+        assert!(got["version"].as_str().unwrap().starts_with("4.1.3 "));
         assert!(got["download_dir_free_space"].as_i64().unwrap() > 0);
         let saved = rig.saved.lock().unwrap().clone();
         assert_eq!((saved.len(), saved[0].reqq, saved[0].peer_port), (1, 300, 40000));
@@ -70,7 +70,7 @@ fn both_dialects_tell_every_row() {
         }
         assert!(SessionField::ALL.iter().any(|field| field.state() == State::Set));
         let some = rig.legacy("session-get", json!({ "fields": ["rpc-version", "x"] })).await;
-        assert_eq!(some["arguments"], json!({ "rpc-version": 17 }));
+        assert_eq!(some["arguments"], json!({ "rpc-version": 19 }));
     });
 }
 

@@ -50,7 +50,8 @@ pub(crate) fn share_out(budgets: &mut [f64], claims: &mut [Claim]) {
             let offered = claim.budgets.iter().flatten().map(|&budget| offers[budget]);
             let offered = offered.fold(f64::INFINITY, f64::min) * claim.weight;
             let grant = claim.missing().min(offered);
-            claim.granted += grant;
+            // A sum of parts may come out a hair above the whole.
+            claim.granted = (claim.granted + grant).min(claim.want);
             claim.budgets.iter().flatten().for_each(|&budget| budgets[budget] -= grant);
             any |= grant > NOTHING;
         }
