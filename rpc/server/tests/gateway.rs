@@ -14,7 +14,6 @@ fn without_the_session_id_every_method_is_answered_409_with_it() {
                     let answer = rig.request(method, path, headers, b"{}").await;
                     assert_eq!(answer.status, 409);
                     assert_eq!(answer.headers["x-transmission-session-id"].len(), 48);
-                    // As long as the newer dialect is not complete, clients must not switch to it.
                     assert_eq!(answer.headers["x-transmission-rpc-version"], "6.0.1");
                 }
             }
