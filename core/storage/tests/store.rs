@@ -421,47 +421,6 @@ fn resume_data_of_a_synced_torrent_holds_after_a_restart() {
 }
 
 #[test]
-fn a_complete_file_is_not_written_though_a_piece_that_it_shares_is() {
-    let sample = sample(&[(100_000, false), (50_000, false)], 1 << 15, 1);
-    let long_ago = std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
-    for driver in drivers() {
-        for (tail_is_good, is_written) in [(true, false), (false, true)] {
-            let folder = tempfile::tempdir().unwrap();
-            sample.lay_down(folder.path());
-            let (whole, missing) = (sample.path(folder.path(), 0), sample.path(folder.path(), 1));
-            fs::remove_file(&missing).unwrap();
-            let mut bytes = fs::read(&whole).unwrap();
-            if !tail_is_good {
-                bytes[99_999] ^= 1;
-                fs::write(&whole, &bytes).unwrap();
-            }
-            fs::hard_link(&whole, folder.path().join("elsewhere")).unwrap();
-            fs::File::open(&whole).unwrap().set_modified(long_ago).unwrap();
-
-            let mut shard = Shard::new(driver, StoreLimits::default());
-            let key = shard.store.add(sample.files(folder.path()));
-            let mut have = Bitfield::none(5);
-            for piece in (0..3).filter_map(|piece| sample.layout.geometry().piece(piece)) {
-                have.set(piece);
-            }
-            shard.store.set_durable(key, &have, &[]);
-            for piece in [3, 4] {
-                shard.write(key, &sample, piece);
-                assert_eq!(written(&shard.settle()), [piece]);
-            }
-            let is_new = fs::metadata(&whole).unwrap().modified().unwrap() != long_ago;
-            assert_eq!(is_new, is_written);
-            assert!(fs::read(&whole).unwrap() == sample.bytes[..100_000]);
-            assert!(fs::read(&missing).unwrap() == sample.bytes[100_000..]);
-            shard.store.sync(&mut shard.ring, key);
-            let events = shard.settle();
-            let [StoreEvent::Synced { durable, .. }] = &events[..] else { panic!("{events:?}") };
-            assert!(durable.is_all());
-        }
-    }
-}
-
-#[test]
 fn full_allocation_takes_the_space_at_the_first_write() {
     let sample = sample(&[(1 << 20, false)], 1 << 16, 1);
     for driver in drivers() {

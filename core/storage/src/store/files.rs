@@ -323,8 +323,6 @@ impl Store {
                 self.finish(ring, task, Ok(()));
             } else if writable && !task.work.needs_writing() {
                 self.route(ring, task);
-            } else if matches!(task.work, Work::Compare { .. }) {
-                self.write_after_all(ring, task);
             } else {
                 self.finish(ring, task, Err(error.clone()));
             }

@@ -37,8 +37,6 @@ pub(super) enum Work {
     Read { job: usize, length: usize, into: Option<usize> },
     /// Write this part of a piece.
     Write { job: usize, source: Rc<Buf>, range: Range<usize>, direct: bool },
-    /// Write this part of a piece if something else is there ([`Store::write_piece`]).
-    Compare { job: usize, source: Rc<Buf>, range: Range<usize> },
     /// Make what was written durable.
     Sync { job: usize },
     /// See how long and how old it is after a sync.
@@ -65,7 +63,6 @@ impl Work {
         match self {
             Work::Read { job, .. }
             | Work::Write { job, .. }
-            | Work::Compare { job, .. }
             | Work::Sync { job }
             | Work::Stamp { job }
             | Work::Measure { job }
@@ -142,10 +139,6 @@ impl Store {
                 let buf = ring.buffers().get(*length);
                 FileOp::Read { file, offset, buf, length: *length }
             }
-            Work::Compare { range, .. } => {
-                let length = range.len();
-                FileOp::Read { file, offset, buf: ring.buffers().get(length), length }
-            }
             Work::Write { source, range, .. } => {
                 FileOp::Write { file, offset, source: Rc::clone(source), range: range.clone() }
             }
@@ -183,20 +176,6 @@ impl Store {
             (Work::Write { range, .. }, Ok(count)) if count < range.len() => {
                 let short = io::Error::from(io::ErrorKind::WriteZero);
                 Err(self.fault(&task, |file| StorageError::new(file, short)))
-            }
-            (Work::Compare { source, range, .. }, result) => {
-                let read = result.ok().zip(done.buf);
-                let is_there = read.is_some_and(|(count, buf)| {
-                    count == range.len() && buf[..count] == source[range.clone()]
-                });
-                if !is_there {
-                    return self.write_after_all(ring, task);
-                }
-                // Nobody knows whether it is durable: an earlier write may not have been synced.
-                if let Some(torrent) = self.torrents.get_mut(task.key) {
-                    torrent.writing().dirty.insert(task.file);
-                }
-                Ok(())
             }
             (Work::Write { .. }, Ok(_)) => {
                 if let Some(torrent) = self.torrents.get_mut(task.key) {

@@ -1,7 +1,7 @@
 //! What the store remembers of each torrent: little while nothing of it is open or being written.
 
 use crate::{FileStamp, paths};
-use metainfo::{Bitfield, File, FileIndex, InfoHash, Layout, PieceIndex};
+use metainfo::{Bitfield, File, FileIndex, InfoHash, Layout};
 use slab::Slab;
 use std::{
     collections::BTreeSet,
@@ -190,12 +190,6 @@ impl Torrent {
                 && self.layout.pieces_of(*index).any(is_had)
         });
         files.map(|(index, _)| index.get()).chain(parts).collect()
-    }
-
-    /// Whether all other pieces of the file have been written, of which there is at least one.
-    pub fn has_all_but(&self, file: FileIndex, piece: PieceIndex) -> bool {
-        let others = || self.layout.pieces_of(file).filter(|&other| other != piece.get());
-        others().next().is_some() && others().all(|other| self.has(other))
     }
 
     /// Whether all bytes of the piece have been written.

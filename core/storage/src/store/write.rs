@@ -8,16 +8,12 @@ use super::{
 use crate::StorageError;
 use metainfo::{PieceIndex, Span};
 use ring::{Buf, Ring};
-use std::rc::Rc;
+use std::{ops::Range, rc::Rc};
 
 impl Store {
     /// Writes a piece that has been verified: `data` begins with all its bytes.
     /// [`StoreEvent::PieceWritten`] follows once every file of it has been written, or
     /// [`StoreEvent::WriteFailed`]. Makes folders and files as needed.
-    ///
-    /// A file of which only its share in a piece with others is missing is often there and whole,
-    /// because the operator has it already, perhaps read-only or linked to elsewhere: it is compared
-    /// first, and left alone if nothing is to be changed.
     pub fn write_piece(
         &mut self,
         ring: &mut Ring,
@@ -28,37 +24,16 @@ impl Store {
         let Some(torrent) = self.torrents.get(key) else { return };
         debug_assert!(data.len() >= torrent.layout.geometry().length_of(piece) as usize);
         let spans: Vec<Span> = torrent.layout.piece_spans(piece).collect();
-        let several = spans.iter().filter(|span| !span.pad).count() > 1;
         let job = self.begin_job(key, JobKind::Write { piece });
         let mut at = 0;
         for span in spans {
             let range = at..at + span.length as usize;
             at = range.end;
-            if span.pad {
-                continue;
+            if !span.pad {
+                self.start(ring, write_task(key, job, &span, &data, range));
             }
-            let source = Rc::clone(&data);
-            let torrent = self.torrents.get(key);
-            let work = if several && torrent.is_some_and(|t| t.has_all_but(span.file, piece)) {
-                Work::Compare { job, source, range }
-            } else {
-                Work::Write { job, source, range, direct: false }
-            };
-            self.start(ring, Task { key, file: span.file.get(), offset: span.offset, work });
         }
         self.end_task(ring, job, Ok(()));
-    }
-
-    /// What was compared is not there, or cannot be read.
-    pub(super) fn write_after_all(&mut self, ring: &mut Ring, task: Task) {
-        let Task { key, file, offset, work } = task;
-        let work = match work {
-            Work::Compare { job, source, range } => {
-                Work::Write { job, source, range, direct: false }
-            }
-            work => work,
-        };
-        self.route(ring, Task { key, file, offset, work });
     }
 
     pub(super) fn on_piece_done(
@@ -112,4 +87,9 @@ impl Store {
         }
         self.route(ring, task);
     }
+}
+
+fn write_task(key: StoreKey, job: usize, span: &Span, data: &Rc<Buf>, range: Range<usize>) -> Task {
+    let work = Work::Write { job, source: Rc::clone(data), range, direct: false };
+    Task { key, file: span.file.get(), offset: span.offset, work }
 }
