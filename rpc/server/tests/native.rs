@@ -113,8 +113,11 @@ fn a_torrent_goes_through_its_life_over_http() {
             bring: true,
         };
         client.call::<call::TorrentMove>(params).await.unwrap();
+        // It has not begun to move when the call is answered.
         wait_for(&client, id, |torrent| {
-            torrent.moving_to == Some(None) && torrent.state == Some(State::Seeding)
+            torrent.download_dir.as_deref().map(std::path::Path::new) == Some(&to)
+                && torrent.moving_to == Some(None)
+                && torrent.state == Some(State::Seeding)
         })
         .await;
         assert!(to.join("alpha/c.bin").exists());
