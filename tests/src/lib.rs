@@ -9,6 +9,7 @@
 //! The clients come from `scripts/setup-peers`; the daemon is built when it is first needed, or is
 //! the program that `RINGSEED_BIN` names. Without `RINGSEED_DRIVER` every test runs in both drivers.
 
+mod browser;
 mod clients;
 mod mount;
 mod opentracker;
@@ -24,6 +25,7 @@ mod scripted_tracker;
 mod torrent;
 mod wait;
 
+pub use browser::{Browser, Target};
 pub use clients::aria2::Aria2;
 pub use clients::libtorrent::Libtorrent;
 pub use clients::qbittorrent::QBittorrent;
@@ -35,7 +37,7 @@ pub use mount::Mount;
 pub use opentracker::Opentracker;
 pub use ports::free_port;
 pub use process::Process;
-pub use programs::{Missing, peer_program, ringseed as ringseed_program};
+pub use programs::{Missing, peer_folder, peer_program, ringseed as ringseed_program};
 pub use relay::{Conditions, Relay};
 pub use rpc::{Dialect, Rpc};
 pub use scene::{Driver, Scene, alone, note, perform};

@@ -8,7 +8,7 @@ use anyhow::{Result, bail, ensure};
 use serde_json::{Value, json};
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Longer than anything that is waited for here takes.
@@ -39,9 +39,18 @@ impl Pair {
     /// Starts both, with folders of the same length, so that tables of paths have the same width, and
     /// with the same limits of peers, which have other defaults.
     pub fn start(scene: &Scene) -> Result<Pair> {
+        Pair::start_serving(scene, None)
+    }
+
+    /// The same, with the web interface of a folder.
+    pub fn start_serving(scene: &Scene, web_home: Option<&Path>) -> Result<Pair> {
         let folder = scene.new_folder("ringseed-dir")?;
         fs::create_dir(folder.join("downloads"))?;
-        let options = Options { download_dir: folder.join("downloads"), ..Options::new(scene)? };
+        let options = Options {
+            download_dir: folder.join("downloads"),
+            web_home: web_home.map(Path::to_owned),
+            ..Options::new(scene)?
+        };
         let control = options.control;
         let server = Box::new(Ringseed::start_with(options)?);
         let ringseed = Side::new("Ringseed", folder, control, server);
@@ -49,7 +58,8 @@ impl Pair {
         let folder = scene.new_folder("transmission")?;
         fs::create_dir(folder.join("downloads"))?;
         let config = scene.new_folder("transmission-config")?;
-        let server = Transmission::start(Release::V4, &config, Ipv4Addr::LOCALHOST)?;
+        let ip = Ipv4Addr::LOCALHOST;
+        let server = Transmission::start_serving(Release::V4, &config, ip, web_home)?;
         let control = server.control();
         let mut transmission = Side::new("Transmission", folder, control, Box::new(server));
         let downloads = transmission.folder.join("downloads");
@@ -143,6 +153,11 @@ impl Side {
         server: Box<dyn Client>,
     ) -> Side {
         Side { name, folder, control, rpc: Rpc::new(control, Dialect::JsonRpc), server }
+    }
+
+    /// Where it takes connections of peers.
+    pub fn peer_address(&self) -> SocketAddr {
+        self.server.peer_address()
     }
 
     /// Another caller of its RPC.

@@ -19,16 +19,25 @@ impl std::error::Error for Missing {}
 
 /// The program of this name that `scripts/setup-peers` fetched.
 pub fn peer_program(name: &str) -> Result<PathBuf> {
+    fetched("bin", name)
+}
+
+/// The folder of this name that it fetched: a web interface.
+pub fn peer_folder(name: &str) -> Result<PathBuf> {
+    fetched("share", name)
+}
+
+fn fetched(kind: &str, name: &str) -> Result<PathBuf> {
     let folder = match std::env::var_os("RINGSEED_PEERS") {
         Some(folder) => PathBuf::from(folder),
         None => PathBuf::from(std::env::var_os("HOME").context("HOME is not set")?)
             .join(".cache/ringseed/peers"),
     };
-    let program = folder.join("bin").join(name);
-    if !program.exists() {
+    let found = folder.join(kind).join(name);
+    if !found.exists() {
         bail!(Missing(format!("{name} (run scripts/setup-peers)")));
     }
-    Ok(program)
+    Ok(found)
 }
 
 /// The daemon's program: what `RINGSEED_BIN` names, else the workspace's own, built once.

@@ -148,7 +148,7 @@ fn answer(mut socket: &TcpStream, shared: &Shared) -> Result<()> {
             script.announces.push(announce);
             peer_list(&peers)
         }
-        None => b"d14:failure reason12:announce onlye".to_vec(),
+        None => b"d14:failure reason13:announce onlye".to_vec(),
     };
     write!(
         socket,

@@ -24,6 +24,8 @@ pub struct Options {
     pub control: SocketAddr,
     /// Where its peers find it, on 127.0.0.1 and ::1.
     pub peer_port: u16,
+    /// Folder of the web interface that it serves.
+    pub web_home: Option<PathBuf>,
 }
 
 /// A running daemon. Its session and ports stay the same when it is started again.
@@ -44,6 +46,7 @@ impl Options {
             driver: scene.driver,
             control: SocketAddr::from((Ipv4Addr::LOCALHOST, free_port())),
             peer_port: free_port(),
+            web_home: None,
         })
     }
 }
@@ -126,6 +129,9 @@ fn launch(options: &Options) -> Result<Process> {
     command.args(["--peer-port", &options.peer_port.to_string()]);
     command.args(["--peer-bind", "127.0.0.1,::1", "--cores", &options.cores.to_string()]);
     command.args(["--driver", options.driver.as_str()]).env_remove("RINGSEED_DRIVER");
+    if let Some(home) = &options.web_home {
+        command.arg("--web-home").arg(home);
+    }
     if std::env::var_os("RUST_LOG").is_none() {
         command.env("RUST_LOG", "info,ringseed_engine=debug");
     }

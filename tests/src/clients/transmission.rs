@@ -33,6 +33,16 @@ pub struct Transmission {
 impl Transmission {
     /// Starts it with its files in `folder`, its peers' socket at `ip`.
     pub fn start(release: Release, folder: &Path, ip: Ipv4Addr) -> Result<Transmission> {
+        Transmission::start_serving(release, folder, ip, None)
+    }
+
+    /// The same, with a web interface of this folder.
+    pub fn start_serving(
+        release: Release,
+        folder: &Path,
+        ip: Ipv4Addr,
+        web_home: Option<&Path>,
+    ) -> Result<Transmission> {
         let (program, dialect) = match release {
             Release::V3 => ("transmission-daemon-3", Dialect::Legacy),
             Release::V4 => ("transmission-daemon-4", Dialect::JsonRpc),
@@ -50,6 +60,7 @@ impl Transmission {
         fs::write(folder.join("settings.json"), settings.to_string())?;
         let mut command = Command::new(peer_program(program)?);
         command.arg("-f").arg("--config-dir").arg(folder).env("HOME", folder);
+        command.envs(web_home.map(|home| ("TRANSMISSION_WEB_HOME", home)));
         let mut process = Process::start(program, &mut command, folder)?;
         let mut rpc = Rpc::new(control, dialect);
         wait_for("Transmission's RPC answers", STARTS_WITHIN, || {
