@@ -116,9 +116,9 @@ impl User<'_> {
         self.browser.click(page.peers_tab)?;
         self.wait_for_text(page.peer, "127.0.0.1")?;
         let peers = self.browser.texts(page.peer)?;
-        // What follows the address is the client, which Transmission does not know by name.
-        let known = peers.iter().filter_map(|peer| Some(peer.split_once("127.0.0.1")?.0));
-        self.seen.insert("peers".to_owned(), known.collect::<Vec<_>>().join("\n"));
+        // What it has. Who is unchoked changes, and Transmission does not know our client's name.
+        let have = peers.iter().filter_map(|peer| peer.split(' ').next());
+        self.seen.insert("peers".to_owned(), have.collect::<Vec<_>>().join("\n"));
         drop(peer);
         self.browser.click(page.trackers_tab)?;
         self.wait_for_text(page.tracker, "Next announce in")?;
