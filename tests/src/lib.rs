@@ -39,7 +39,7 @@ pub use ports::free_port;
 pub use process::Process;
 pub use programs::{Missing, peer_folder, peer_program, ringseed as ringseed_program};
 pub use relay::{Conditions, Relay};
-pub use rpc::{Dialect, Rpc};
+pub use rpc::{Dialect, Rpc, agent};
 pub use scene::{Driver, Scene, alone, note, perform};
 pub use scripted_tracker::{Announce, ScriptedTracker};
 pub use torrent::{Shape, Torrent};

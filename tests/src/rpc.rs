@@ -29,7 +29,7 @@ const SESSION_ID: &str = "X-Transmission-Session-Id";
 const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// An agent that takes answers of every status.
-pub(crate) fn agent() -> Agent {
+pub fn agent() -> Agent {
     let config = Agent::config_builder()
         .timeout_global(Some(TIMEOUT))
         .http_status_as_error(false)
