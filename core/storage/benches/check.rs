@@ -20,6 +20,7 @@ fn check(checker: &Checker, sample: &Sample, root: &Path) {
         root: root.into(),
         hashes: Arc::clone(&sample.hashes),
         pieces: sample.all_pieces(),
+        past_cache: false,
         report: Box::new(move |event| {
             if let CheckEvent::Ended(outcome) = event {
                 ended.send(outcome).expect("somebody waits");

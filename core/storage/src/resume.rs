@@ -46,6 +46,9 @@ pub struct ResumeData {
     /// Whether nothing was written after this was taken: then every file must look as it did, not
     /// only the complete ones.
     pub is_final: bool,
+    /// A sync has failed since the files were last checked: the page cache may show bytes of pieces
+    /// that are not in `have` though they are not on the disk, so a check must not believe it.
+    pub suspects_cache: bool,
 }
 
 /// Why bytes are not the resume data of this torrent.
@@ -61,11 +64,23 @@ pub enum ResumeError {
 }
 
 const VERSION: &[u8; 4] = b"RSR1";
+const FINAL: u8 = 1;
+const SUSPECTS_CACHE: u8 = 2;
 const HEADER: usize = 4 + 1 + 4 + 4;
 const STAMP: usize = 16;
 const CHECKSUM: usize = 8;
 
 impl ResumeData {
+    /// Of a torrent whose files have nothing that is known to be durable.
+    pub fn nothing(layout: &Layout) -> ResumeData {
+        ResumeData {
+            have: Bitfield::none(layout.geometry().piece_count()),
+            stamps: vec![FileStamp::ABSENT; layout.file_count() as usize + 1],
+            is_final: false,
+            suspects_cache: false,
+        }
+    }
+
     /// For the session database: version, flags, counts, bitfield, stamps and a checksum; numbers
     /// little-endian.
     pub fn to_bytes(&self) -> Vec<u8> {
@@ -73,7 +88,8 @@ impl ResumeData {
         let mut bytes =
             Vec::with_capacity(HEADER + bits.len() + self.stamps.len() * STAMP + CHECKSUM);
         bytes.extend_from_slice(VERSION);
-        bytes.push(u8::from(self.is_final));
+        let flag = |is_set: bool, bit| if is_set { bit } else { 0 };
+        bytes.push(flag(self.is_final, FINAL) | flag(self.suspects_cache, SUSPECTS_CACHE));
         bytes.extend_from_slice(&self.have.piece_count().to_le_bytes());
         bytes.extend_from_slice(&(self.stamps.len() as u32).to_le_bytes());
         bytes.extend_from_slice(bits);
@@ -96,7 +112,7 @@ impl ResumeData {
             return Err(ResumeError::Damaged);
         }
         let mut fields = Fields(&body[4..]);
-        let [is_final] = fields.take()?;
+        let [flags] = fields.take()?;
         let pieces = u32::from_le_bytes(fields.take()?);
         let stamps = u32::from_le_bytes(fields.take()?);
         if pieces != layout.geometry().piece_count() || stamps != layout.file_count() + 1 {
@@ -115,7 +131,8 @@ impl ResumeData {
         if !fields.0.is_empty() {
             return Err(ResumeError::Damaged);
         }
-        Ok(ResumeData { have, stamps, is_final: is_final != 0 })
+        let (is_final, suspects_cache) = (flags & FINAL != 0, flags & SUSPECTS_CACHE != 0);
+        Ok(ResumeData { have, stamps, is_final, suspects_cache })
     }
 }
 

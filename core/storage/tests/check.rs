@@ -29,6 +29,7 @@ fn request(sample: &Sample, root: &Path) -> (CheckRequest, Told, mpsc::Receiver<
         root: root.into(),
         hashes: Arc::clone(&sample.hashes),
         pieces: sample.all_pieces(),
+        past_cache: false,
         report: Box::new({
             let told = Arc::clone(&told);
             move |event| match event {
@@ -106,7 +107,7 @@ proptest! {
     }
 
     #[test]
-    fn resume_data_is_read_back(bits: u64, stamps: Vec<(u64, i64)>, is_final: bool) {
+    fn resume_data_is_read_back(bits: u64, stamps: Vec<(u64, i64)>, is_final: bool, suspects_cache: bool) {
         let files = vec![(1000, false); stamps.len().max(1)];
         let sample = sample(&files, 256, 1);
         let geometry = sample.layout.geometry();
@@ -119,7 +120,7 @@ proptest! {
             .map(|(length, modified_ns)| FileStamp { length, modified_ns })
             .collect();
         stamps.resize(files.len() + 1, FileStamp::ABSENT);
-        let resume = ResumeData { have, stamps, is_final };
+        let resume = ResumeData { have, stamps, is_final, suspects_cache };
         let bytes = resume.to_bytes();
         prop_assert_eq!(ResumeData::from_bytes(&bytes, &sample.layout), Ok(resume));
         for at in 0..bytes.len() {
@@ -248,7 +249,7 @@ fn resume(sample: &Sample, root: &Path, have: Bitfield, is_final: bool) -> Resum
         .map(|file| FileStamp::read(&sample.path(root, file)).unwrap())
         .collect();
     stamps.push(FileStamp::read(&part_file(root, sample.info_hash)).unwrap());
-    ResumeData { have, stamps, is_final }
+    ResumeData { have, stamps, is_final, suspects_cache: false }
 }
 
 fn touch(path: &Path) {

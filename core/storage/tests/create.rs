@@ -60,6 +60,7 @@ fn is_good(metainfo: &Metainfo, root: &Path) -> bool {
         root: root.into(),
         hashes: Arc::new(metainfo.piece_hashes.clone().unwrap()),
         pieces: metainfo::Bitfield::all(metainfo.geometry().piece_count()),
+        past_cache: false,
         report: Box::new(move |event| {
             if let CheckEvent::Ended(outcome) = event {
                 ended.send(outcome).unwrap();

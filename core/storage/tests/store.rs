@@ -391,8 +391,12 @@ fn resume_data_of_a_synced_torrent_holds_after_a_restart() {
             let [StoreEvent::Synced { durable, stamps, .. }] = &events[..] else {
                 panic!("{events:?}")
             };
-            let resume =
-                ResumeData { have: durable.clone(), stamps: stamps.clone(), is_final: true };
+            let resume = ResumeData {
+                have: durable.clone(),
+                stamps: stamps.clone(),
+                is_final: true,
+                suspects_cache: false,
+            };
             let report = check_stamps(folder.path(), &parts, &sample.layout, &resume).unwrap();
             assert_eq!(report.trusted.iter().collect::<Vec<_>>(), (0..7).collect::<Vec<_>>());
             assert!(report.changed.is_empty());
@@ -411,7 +415,8 @@ fn resume_data_of_a_synced_torrent_holds_after_a_restart() {
             panic!("{events:?}")
         };
         assert_eq!(*durable, have);
-        let resume = ResumeData { have, stamps: stamps.clone(), is_final: true };
+        let resume =
+            ResumeData { have, stamps: stamps.clone(), is_final: true, suspects_cache: false };
         let report = check_stamps(folder.path(), &parts, &sample.layout, &resume).unwrap();
         assert!(report.changed.is_empty(), "{report:?}");
         fs::remove_file(&parts).unwrap();

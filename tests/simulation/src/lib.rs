@@ -10,6 +10,7 @@
 //! scripts/simulate --scenario mixed --from 17 --trace   shows what happens with seed 17
 //! ```
 
+pub mod held;
 pub mod peer;
 pub mod scenario;
 pub mod server;

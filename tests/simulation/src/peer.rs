@@ -8,7 +8,11 @@ use ring::{
     ConnId, Event, Ring, RingConfig,
     sim::{Machine, RingId, World},
 };
-use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    time::Duration,
+};
 use wire::{DecodeLimits, Decoder, Handshake, Item, Message, PeerId, RawBlock, Reserved};
 
 /// How a peer behaves.
@@ -28,17 +32,43 @@ pub enum Manner {
     ReadsSlowly,
     /// As a seed, but closes after some blocks.
     Disconnects,
+    /// As a leech, but asks for far more than it can get soon, then says that it is not interested.
+    Greedy,
+    /// As a leech, but takes some requests back in the breath in which it makes them.
+    Cancels,
 }
 
 /// Every manner but that of the seed, which somebody must have.
-pub const MANNERS: [Manner; 6] = [
+pub const MANNERS: [Manner; 8] = [
     Manner::Leech,
     Manner::Corrupts,
     Manner::Lies,
     Manner::NeverUnchokes,
     Manner::ReadsSlowly,
     Manner::Disconnects,
+    Manner::Greedy,
+    Manner::Cancels,
 ];
+
+/// Requests that a greedy peer makes at a time: more than a server has on its way at any moment.
+const GREED: u32 = 200;
+
+/// Blocks that may come after a choke: those that were on their way from the server's disk.
+const AFTER_CHOKE: u32 = 40;
+
+/// Bytes that a greedy peer asks for at a time.
+const BITE: u32 = 2048;
+
+/// Requests that are taken back in the breath in which they are made, and how often. A server may
+/// see one half before the other when its buffers run out, but not always.
+const TAKEN_BACK: (u32, u32) = (20, 6);
+
+impl Manner {
+    /// Whether it has nothing and asks.
+    pub fn is_leech(self) -> bool {
+        matches!(self, Manner::Leech | Manner::ReadsSlowly | Manner::Greedy | Manner::Cancels)
+    }
+}
 
 /// A peer on a machine of its own.
 pub struct Peer {
@@ -56,6 +86,8 @@ pub struct Peer {
     /// It does nothing before.
     rests_until: Duration,
     rng: fastrand::Rng,
+    /// Blocks that it still wants.
+    hunger: u32,
     /// Bytes that servers sent it.
     pub received: u64,
 }
@@ -69,7 +101,19 @@ struct Conn {
     served: u32,
     unchoked: bool,
     theirs: Bitfield,
-    asked: u32,
+    /// Requests that may be answered.
+    asked: BTreeSet<(u32, u32, u32)>,
+    /// Requests that a choke has made void.
+    void: BTreeSet<(u32, u32, u32)>,
+    /// Requests that were taken back.
+    cancelled: BTreeSet<(u32, u32, u32)>,
+    /// Those of them that were answered all the same.
+    answered: u32,
+    rounds: u32,
+    /// Blocks since the last choke.
+    after_choke: u32,
+    /// Requests at a time before it lost interest.
+    peak: u32,
 }
 
 impl Peer {
@@ -103,6 +147,7 @@ impl Peer {
             conns: BTreeMap::new(),
             rests_until: Duration::ZERO,
             rng: rng.fork(),
+            hunger: rng.u32(20..400) * if manner == Manner::Greedy { 4 } else { 1 },
             received: 0,
         })
     }
@@ -130,7 +175,13 @@ impl Peer {
             served: 0,
             unchoked: false,
             theirs: Bitfield::none(pieces),
-            asked: 0,
+            asked: BTreeSet::new(),
+            void: BTreeSet::new(),
+            cancelled: BTreeSet::new(),
+            answered: 0,
+            rounds: 0,
+            after_choke: 0,
+            peak: 0,
         };
         self.conns.insert(conn, new);
     }
@@ -151,9 +202,11 @@ impl Peer {
                 }
                 Event::Connected { conn } => self.greet(conn),
                 Event::Received { conn, data } => self.receive(conn, &data)?,
-                Event::Sent { conn, .. } => {
-                    if let Some(conn) = self.conns.get_mut(&conn) {
+                Event::Sent { conn: id, .. } => {
+                    if let Some(mut conn) = self.conns.remove(&id) {
                         conn.is_sending = false;
+                        self.ask(&mut conn);
+                        self.conns.insert(id, conn);
                     }
                 }
                 Event::Closed { conn, .. } => {
@@ -176,7 +229,7 @@ impl Peer {
         conn.outbox.extend_from_slice(&handshake.encode());
         let pieces = self.torrent.layout.geometry().piece_count();
         match self.manner {
-            Manner::Leech | Manner::ReadsSlowly => {
+            manner if manner.is_leech() => {
                 Message::Interested.encode_into(&mut conn.outbox);
             }
             _ => {
@@ -216,9 +269,16 @@ impl Peer {
             Item::Message(Message::Request(block)) => self.answer(conn, block),
             Item::Message(Message::Unchoke) => {
                 conn.unchoked = true;
-                conn.asked = 0;
+                conn.after_choke = 0;
             }
-            Item::Message(Message::Choke) => conn.unchoked = false,
+            Item::Message(Message::Choke) => {
+                conn.unchoked = false;
+                conn.void.append(&mut conn.asked);
+                if self.manner == Manner::Greedy && self.hunger > 0 {
+                    conn.peak = 0;
+                    Message::Interested.encode_into(&mut conn.outbox);
+                }
+            }
             Item::Message(Message::Have { piece: index }) => {
                 if let Some(piece) = geometry.piece(index) {
                     conn.theirs.set(piece);
@@ -227,7 +287,10 @@ impl Peer {
             Item::Message(Message::Bitfield(bits)) => {
                 conn.theirs = Bitfield::from_bytes(bits, geometry.piece_count())?;
             }
-            Item::BlockStart(block) => conn.block = Some((block, 0)),
+            Item::BlockStart(block) => {
+                conn.block = Some((block, 0));
+                self.expect(conn, block)?;
+            }
             Item::BlockData(bytes) => {
                 if let Some((block, at)) = &mut conn.block {
                     let start = u64::from(block.index) * u64::from(geometry.piece_length())
@@ -241,7 +304,6 @@ impl Peer {
             }
             Item::BlockEnd => {
                 conn.block = None;
-                conn.asked = conn.asked.saturating_sub(1);
             }
             _ => {}
         }
@@ -249,7 +311,7 @@ impl Peer {
     }
 
     fn answer(&mut self, conn: &mut Conn, block: RawBlock) {
-        if matches!(self.manner, Manner::Lies | Manner::Leech | Manner::ReadsSlowly) {
+        if self.manner == Manner::Lies || self.manner.is_leech() {
             return;
         }
         let geometry = self.torrent.layout.geometry();
@@ -264,20 +326,93 @@ impl Peer {
         conn.served += 1;
     }
 
+    /// A block comes: it must have been asked for, once.
+    fn expect(&mut self, conn: &mut Conn, block: RawBlock) -> Result<()> {
+        let key = (block.index, block.begin, block.length);
+        if conn.cancelled.remove(&key) {
+            conn.answered += 1;
+            let most = TAKEN_BACK.1 + conn.cancelled.len() as u32 / 2;
+            let often = conn.rounds >= TAKEN_BACK.1 && conn.answered > most;
+            ensure!(!often, "cancels are ignored: {} answers", conn.answered);
+        } else if !conn.asked.remove(&key) {
+            ensure!(conn.void.remove(&key), "{block:?} was not asked for");
+        }
+        if !conn.unchoked {
+            conn.after_choke += 1;
+            ensure!(conn.after_choke <= AFTER_CHOKE, "blocks keep coming after a choke");
+        }
+        Ok(())
+    }
+
     /// Keeps a few requests under way, for random blocks of what the other side has.
     fn ask(&mut self, conn: &mut Conn) {
-        let is_leech = matches!(self.manner, Manner::Leech | Manner::ReadsSlowly);
-        let geometry = self.torrent.layout.geometry();
-        while is_leech && conn.unchoked && conn.asked < 8 && !conn.theirs.is_none() {
-            let index = self.rng.u32(..geometry.piece_count());
-            let Some(piece) = geometry.piece(index).filter(|&piece| conn.theirs.has(piece)) else {
-                continue;
-            };
-            let block = geometry.block(piece, self.rng.u32(..geometry.block_count(piece)));
-            let raw = RawBlock { index, begin: block.begin(), length: block.length() };
-            Message::Request(raw).encode_into(&mut conn.outbox);
-            conn.asked += 1;
+        if !self.manner.is_leech() || conn.theirs.is_none() || !conn.unchoked {
+            return;
         }
+        match self.manner {
+            Manner::Greedy if conn.peak == 0 => {
+                self.ask_for(conn, GREED);
+                conn.peak = conn.asked.len() as u32;
+            }
+            // Enough has come: it loses interest, and is choked.
+            Manner::Greedy if conn.asked.len() as u32 + 4 <= conn.peak => {
+                conn.peak = 1;
+                Message::NotInterested.encode_into(&mut conn.outbox);
+            }
+            Manner::Greedy => {}
+            Manner::Cancels if conn.rounds < TAKEN_BACK.1 => self.take_back(conn),
+            _ => self.ask_for(conn, 8),
+        }
+    }
+
+    fn ask_for(&mut self, conn: &mut Conn, most: u32) {
+        for _ in 0..2 * most {
+            if self.hunger > 0
+                && (conn.asked.len() as u32) < most
+                && let Some(block) = self.some_block(conn)
+            {
+                self.hunger -= 1;
+                conn.asked.insert((block.index, block.begin, block.length));
+                Message::Request(block).encode_into(&mut conn.outbox);
+            }
+        }
+    }
+
+    /// Asks and takes it back at once, so that nothing can be on its way in between.
+    fn take_back(&mut self, conn: &mut Conn) {
+        if conn.is_sending || !conn.outbox.is_empty() {
+            return;
+        }
+        conn.rounds += 1;
+        let some = std::iter::repeat_with(|| self.some_block(conn)).take(TAKEN_BACK.0 as usize);
+        let blocks: Vec<RawBlock> = some.flatten().collect();
+        let mut cancels = Vec::new();
+        for block in blocks {
+            if conn.cancelled.insert((block.index, block.begin, block.length)) {
+                Message::Request(block).encode_into(&mut conn.outbox);
+                Message::Cancel(block).encode_into(&mut cancels);
+            }
+        }
+        conn.outbox.append(&mut cancels);
+        if conn.rounds == TAKEN_BACK.1 {
+            self.ask_for(conn, 8);
+        }
+    }
+
+    /// A random block that the other side has and that was not asked for.
+    fn some_block(&mut self, conn: &Conn) -> Option<RawBlock> {
+        let geometry = self.torrent.layout.geometry();
+        let piece = geometry.piece(self.rng.u32(..geometry.piece_count()))?;
+        let block = geometry.block(piece, self.rng.u32(..geometry.block_count(piece)));
+        let mut raw = RawBlock { index: piece.get(), begin: block.begin(), length: block.length() };
+        if self.manner == Manner::Greedy && raw.length > BITE {
+            raw.begin += self.rng.u32(..raw.length / BITE) * BITE;
+            raw.length = BITE;
+        }
+        let key = (raw.index, raw.begin, raw.length);
+        let known = [&conn.asked, &conn.void, &conn.cancelled];
+        let is_new = !known.iter().any(|known| known.contains(&key));
+        (conn.theirs.has(piece) && is_new).then_some(raw)
     }
 
     fn send_all(&mut self) {

@@ -1,26 +1,39 @@
 //! A server: real shards, and a stand-in for the session that keeps across crashes what the session
 //! keeps, and no more.
 
-use crate::torrent::{ROOT, Torrent};
+use crate::{
+    held::{Held, Look, RETRY_AFTER},
+    torrent::{ROOT, Torrent},
+};
 use anyhow::{Context, Result, bail, ensure};
 use engine::{
     TorrentId,
     settings::Settings,
-    simulated::{Process, Start, Told},
+    simulated::{Process, Told},
 };
-use metainfo::Bitfield;
-use ring::sim::{Crash, Machine, World};
-use std::{io, net::SocketAddr, path::Path, sync::Arc, time::Duration};
-use storage::{FileStamp, ResumeData, compare_stamps, part_file};
+use ring::sim::{Crash, DiskFaults, Machine, World};
+use std::{
+    cell::RefCell,
+    collections::BTreeSet,
+    net::{IpAddr, SocketAddr},
+    path::{Path, PathBuf},
+    rc::Rc,
+    time::Duration,
+};
+use storage::ResumeData;
 
 /// The port of every server and peer.
 pub const PORT: u16 = 6881;
 
-/// The one torrent's number.
-const ID: TorrentId = TorrentId(1);
+/// Faults of a disk may show so much later: operations were under way, and a torrent is tried again
+/// after half a minute.
+const FAULTS_SHOW: Duration = Duration::from_secs(60);
 
-/// A torrent that a local error stopped is tried again after so long, as by the session.
-const RETRY_AFTER: Duration = Duration::from_secs(30);
+/// A file of somebody else beside the torrents'.
+const FOREIGN: (&str, &[u8]) = ("/data/notes.txt", b"not to be touched");
+
+/// The addresses of those who send wrong bytes.
+pub type Culprits = Rc<RefCell<BTreeSet<IpAddr>>>;
 
 /// A server on its machine.
 pub struct Server {
@@ -28,25 +41,25 @@ pub struct Server {
     pub machine: Machine,
     /// Where peers find it.
     pub addr: SocketAddr,
+    /// Its torrents.
+    pub held: Vec<Held>,
+    /// Upload slots and the like of all its torrents.
+    pub swarm: swarm::Settings,
     world: World,
-    torrent: Torrent,
     settings: Settings,
     shards: usize,
-    home: usize,
-    peer_id: [u8; 20],
     process: Option<Process>,
-    run: u32,
-    /// What the session's database would have.
-    kept: Option<ResumeData>,
-    /// When the torrent, or the whole process, is started again.
+    /// When the whole process is started.
     start_at: Option<Duration>,
-    /// Addresses are wanted since then.
-    pub wants_peers: bool,
-    is_complete: bool,
-    /// Somebody else has changed files or the disk has failed: what is found missing is no fault.
-    pub was_harmed: bool,
-    /// How often it was rechecked.
-    pub rechecks: u32,
+    /// Until then a local error has a cause.
+    faulty_until: Duration,
+    /// When the disk is sound again.
+    calm_at: Option<Duration>,
+    disk: u64,
+    culprits: Culprits,
+    is_stopping: bool,
+    /// How many shards have panicked.
+    pub panics: u32,
 }
 
 impl Server {
@@ -55,208 +68,284 @@ impl Server {
         world: &World,
         rng: &mut fastrand::Rng,
         addr: SocketAddr,
-        torrent: &Torrent,
+        shards: usize,
         disk: u64,
-    ) -> Server {
+        culprits: &Culprits,
+    ) -> Result<Server> {
         let machine = world.add_machine(addr.ip(), disk);
-        let shards = rng.usize(1..=2);
-        let mut peer_id = *b"-RS0010-000000000000";
-        peer_id[8..].fill_with(|| rng.u8(..));
-        Server {
+        world.put_file(machine, Path::new(FOREIGN.0), FOREIGN.1)?;
+        Ok(Server {
             machine,
             addr,
+            held: Vec::new(),
+            swarm: swarm::Settings::default(),
             world: world.clone(),
-            torrent: torrent.clone(),
             settings: Settings { sync_interval: rng.u32(1..6), ..Settings::default() },
             shards,
-            home: rng.usize(..shards),
-            peer_id,
             process: None,
-            run: 0,
-            kept: None,
             start_at: Some(world.now()),
-            wants_peers: true,
-            is_complete: false,
-            was_harmed: false,
-            rechecks: 0,
-        }
+            faulty_until: Duration::ZERO,
+            calm_at: None,
+            disk,
+            culprits: Rc::clone(culprits),
+            is_stopping: false,
+            panics: 0,
+        })
     }
 
-    /// Gives it all files.
-    pub fn fill(&mut self) -> Result<()> {
-        for (path, content) in self.torrent.files() {
-            self.world.put_file(self.machine, &path, content)?;
+    /// Gives it a torrent, with all its files or none.
+    pub fn add(&mut self, torrent: &Torrent, rng: &mut fastrand::Rng, is_full: bool) -> Result<()> {
+        let id = TorrentId(self.held.len() as u32 + 1);
+        let mut held = Held::new(torrent, id, rng.usize(..self.shards), rng);
+        held.is_source = is_full;
+        if is_full {
+            for (path, content) in torrent.files() {
+                self.world.put_file(self.machine, path, content)?;
+            }
         }
+        if self.process.is_some() {
+            held.start_at = Some(self.world.now());
+        }
+        self.held.push(held);
         Ok(())
     }
 
-    /// Whether it has told that everything is on its disk.
+    /// Whether all its torrents are complete and sound.
     pub fn is_complete(&self) -> bool {
-        self.is_complete
+        self.held.iter().all(|held| held.is_complete && !held.is_harmed)
     }
 
     /// Whether its process is there.
     pub fn is_running(&self) -> bool {
-        self.process.is_some()
+        self.process.is_some() && !self.is_stopping
     }
 
     /// When it has something to do.
     pub fn due(&self) -> Option<Duration> {
         let turn = self.process.as_ref().and_then(Process::due);
-        turn.into_iter().chain(self.start_at).min()
+        let starts = self.held.iter().filter_map(|held| held.start_at);
+        let starts = starts.filter(|_| self.process.is_some() && !self.is_stopping);
+        turn.into_iter().chain(self.start_at).chain(self.calm_at).chain(starts).min()
     }
 
     /// Names peers to it.
-    pub fn add_peers(&mut self, peers: Vec<SocketAddr>) {
-        self.wants_peers = false;
+    pub fn add_peers(&mut self, at: usize, peers: Vec<SocketAddr>) {
+        let held = &mut self.held[at];
+        held.wants_peers = false;
         if let Some(process) = &self.process {
-            process.add_peers(self.home, ID, peers);
+            process.add_peers(held.home, held.id, peers);
         }
     }
 
     /// Does what is due.
     pub fn step(&mut self) -> Result<()> {
         let now = self.world.now();
-        if self.start_at.is_some_and(|at| at <= now) {
+        let is_due = |at: Option<Duration>| at.is_some_and(|at| at <= now);
+        if is_due(self.calm_at) {
+            self.calm_at = None;
+            self.world.set_disk_faults(self.machine, DiskFaults::default());
+            self.world.set_disk_capacity(self.machine, self.disk);
+        }
+        if is_due(self.start_at) {
             self.start_at = None;
-            self.start()?;
+            self.start_process()?;
+        }
+        if self.process.is_some() && !self.is_stopping {
+            for at in 0..self.held.len() {
+                if is_due(self.held[at].start_at) {
+                    self.start(at, false)?;
+                }
+            }
         }
         let Some(process) = &mut self.process else { return Ok(()) };
-        process.step()?;
-        let mut told = Vec::new();
-        while let Some(news) = process.poll() {
-            told.push(news);
+        if process.due().is_none_or(|due| due > now) {
+            return Ok(());
         }
-        told.into_iter().try_for_each(|news| self.hear(news))
+        for (id, piece) in process.step()? {
+            let held = &mut self.held[id.0 as usize - 1];
+            held.has += 1;
+            held.gains(&self.world, self.machine, piece)?;
+        }
+        while let Some(news) = self.process.as_mut().and_then(Process::poll) {
+            self.hear(news)?;
+        }
+        Ok(())
     }
 
     fn hear(&mut self, news: Told) -> Result<()> {
-        tracing::debug!(at = ?self.world.now(), server = %self.addr, ?news);
+        if !matches!(news, Told::Counted { .. }) {
+            tracing::debug!(at = ?self.world.now(), server = %self.addr, ?news);
+        }
+        let (world, machine, now) = (self.world.clone(), self.machine, self.world.now());
+        let has_cause = now < self.faulty_until;
         match news {
-            Told::Completed(_) => {
-                self.is_complete = true;
-                let all = Bitfield::all(self.torrent.layout.geometry().piece_count());
-                self.check_disk(&all).context("it says that it is complete")?;
+            Told::Completed(id) => {
+                let held = self.held(id);
+                held.is_complete = true;
+                let all = metainfo::Bitfield::all(held.torrent.layout.geometry().piece_count());
+                held.check_files(&world, machine, &all).context("it says that it is complete")?;
             }
-            Told::Has(_, have) => self.check_disk(&have).context("it says that it has pieces")?,
-            Told::Durable { have, stamps, is_final, .. } => {
-                self.kept = Some(ResumeData { have, stamps, is_final });
+            // What is new of it has been looked at.
+            Told::Has(..) => {}
+            Told::Counted { id, downloaded, corrupt, .. } => {
+                let has_culprits = !self.culprits.borrow().is_empty();
+                ensure!(corrupt == 0 || has_culprits, "bad data where nobody sends any");
+                self.held(id).counts(downloaded);
             }
-            Told::Suspect(_) => self.kept = None,
-            Told::Trouble(_, message) => {
-                ensure!(self.was_harmed, "trouble on a sound disk: {message}");
-                self.is_complete = false;
-                self.start_at = Some(self.world.now() + RETRY_AFTER);
+            Told::Durable { id, have, stamps, is_final } => {
+                let resume = ResumeData { have, stamps, is_final, suspects_cache: false };
+                self.held(id).is_durable(&world, machine, resume)?;
             }
-            Told::WantsPeers(_) => self.wants_peers = true,
-            Told::Stopped(_) => {}
+            Told::Suspect(id) => self.held(id).is_suspect(),
+            Told::Trouble(id, message) => {
+                let held = self.held(id);
+                ensure!(has_cause || held.is_harmed, "trouble without a cause: {message}");
+                ensure!(message.contains(ROOT), "trouble that names no file: {message}");
+                held.is_complete = false;
+                held.start_at = Some(now + RETRY_AFTER);
+            }
+            Told::Banned(id, addr) => {
+                let is_bad = self.culprits.borrow().contains(&addr);
+                ensure!(is_bad, "torrent {} bans {addr}, which has done nothing", id.0);
+            }
+            Told::WantsPeers(id) => self.held(id).wants_peers = true,
+            Told::Stopped(id, run) => {
+                let held = self.held(id);
+                if held.run == run {
+                    held.is_running = false;
+                    held.start_at.get_or_insert(now);
+                }
+            }
+            Told::Replaced(shard) => self.replaced(shard),
         }
         Ok(())
     }
 
-    /// Every piece that it claims is in its files, as processes see them.
-    fn check_disk(&self, claimed: &Bitfield) -> Result<()> {
-        if self.was_harmed {
+    fn held(&mut self, id: TorrentId) -> &mut Held {
+        &mut self.held[id.0 as usize - 1]
+    }
+
+    /// The torrents of a shard that panicked start again once the fresh one has said that it does
+    /// not run them, as by the session.
+    fn replaced(&mut self, shard: usize) {
+        self.panics += 1;
+        let Some(process) = &self.process else { return };
+        for held in self.held.iter().filter(|held| held.home == shard && held.is_running) {
+            process.stop(shard, held.id, held.run);
+        }
+        if self.is_stopping {
+            process.shut_down();
+        }
+    }
+
+    fn start_process(&mut self) -> Result<()> {
+        let process =
+            Process::start(&self.world, self.machine, self.shards, &self.settings, self.addr)?;
+        self.process = Some(process);
+        (0..self.held.len()).try_for_each(|at| self.start(at, true))
+    }
+
+    /// Starts a torrent, if its files are fit.
+    fn start(&mut self, at: usize, is_new: bool) -> Result<()> {
+        let (now, held) = (self.world.now(), &mut self.held[at]);
+        if held.is_running {
+            // It has not left its shard yet, which tells when it has.
+            held.start_at = None;
             return Ok(());
         }
-        let geometry = self.torrent.layout.geometry();
-        let content = |path: &Path| self.world.content(self.machine, path);
-        for piece in claimed.iter().filter_map(|piece| geometry.piece(piece)) {
-            ensure!(
-                self.torrent.is_in(piece, content),
-                "{}: piece {} is claimed and not in the files",
-                self.addr,
-                piece.get()
-            );
+        held.start_at = None;
+        let found = held.look(&self.world, self.machine).context(format!("torrent {}", at + 1))?;
+        let Look::Fit(have, stamps) = found else {
+            held.is_complete = false;
+            held.start_at = Some(now + RETRY_AFTER);
+            return Ok(());
+        };
+        held.begins(&have, is_new);
+        let start = held.start(have, stamps);
+        if let Some(process) = &mut self.process {
+            process.run(held.home, start, held.run, self.swarm);
         }
         Ok(())
     }
 
-    /// Starts the process if it is not there, and the torrent, as the session does: what is doubtful
-    /// is checked first.
-    fn start(&mut self) -> Result<()> {
-        if self.process.is_none() {
-            let process =
-                Process::start(&self.world, self.machine, self.shards, &self.settings, self.addr)?;
-            self.process = Some(process);
+    /// Has a torrent checked from end to end.
+    pub fn verify(&mut self, at: usize) {
+        let held = &mut self.held[at];
+        held.verify();
+        held.is_complete = false;
+        if let Some(process) = self.process.as_ref().filter(|_| held.is_running) {
+            process.stop(held.home, held.id, held.run);
         }
-        let (have, stamps) = self.look()?;
-        self.is_complete = have.is_all();
-        self.run += 1;
-        self.wants_peers = true;
-        let start = Start {
-            id: ID,
-            info_hash: self.torrent.info_hash,
-            peer_id: self.peer_id,
-            layout: Arc::clone(&self.torrent.layout),
-            hashes: Arc::clone(&self.torrent.hashes),
-            root: Path::new(ROOT).into(),
-            have,
-            stamps,
-        };
+    }
+
+    /// Puts back the files of a torrent if they can be had nowhere else.
+    pub fn restore(&mut self, at: usize) -> Result<()> {
+        let held = &self.held[at];
+        for (path, content) in held.torrent.files().filter(|_| held.is_source) {
+            self.world.put_file(self.machine, path, content)?;
+        }
+        Ok(())
+    }
+
+    /// Somebody else changes a file of some torrent.
+    pub fn harm(&mut self, rng: &mut fastrand::Rng) {
+        let at = rng.usize(..self.held.len());
+        self.held[at].harm(&self.world, self.machine, rng);
+    }
+
+    /// Its disk fails in these ways for a while.
+    pub fn fail_disk(&mut self, faults: DiskFaults, until: Duration) {
+        self.world.set_disk_faults(self.machine, faults);
+        self.calm_at = Some(until);
+        self.faulty_until = self.faulty_until.max(until + FAULTS_SHOW);
+    }
+
+    /// Its disk has no room beyond so many bytes for a while.
+    pub fn fill_disk(&mut self, capacity: u64, until: Duration) {
+        self.world.set_disk_capacity(self.machine, capacity);
+        self.calm_at = Some(until);
+        self.faulty_until = self.faulty_until.max(until + FAULTS_SHOW);
+    }
+
+    /// Makes one of its shards panic.
+    pub fn panic(&mut self, rng: &mut fastrand::Rng) {
         if let Some(process) = &self.process {
-            process.run(self.home, start, self.run, swarm::Settings::default());
+            process.panic(rng.usize(..self.shards));
         }
-        Ok(())
     }
 
-    /// What of the files can be taken as had; what resume data claims is compared with the disk.
-    fn look(&mut self) -> Result<(Bitfield, Vec<FileStamp>)> {
-        let root = Path::new(ROOT);
-        let layout = Arc::clone(&self.torrent.layout);
-        let pieces = layout.geometry().piece_count();
-        let parts = part_file(root, self.torrent.info_hash);
-        let stamp = |path: &Path| match self.world.stat(self.machine, path) {
-            Ok(stat) if stat.is_file => {
-                Ok(FileStamp { length: stat.length, modified_ns: stat.modified_ns })
-            }
-            Ok(_) => Ok(FileStamp::ABSENT),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(FileStamp::ABSENT),
-            Err(error) => Err(error),
-        };
-        let unknown = || ResumeData {
-            have: Bitfield::none(pieces),
-            stamps: vec![FileStamp::ABSENT; layout.file_count() as usize + 1],
-            is_final: false,
-        };
-        let resume = self.kept.clone();
-        let known = resume.is_some();
-        let resume = resume.unwrap_or_else(unknown);
-        let report = compare_stamps(root, &parts, &layout, &resume, stamp)?;
-        self.check_disk(&report.trusted).context("resume data claims what the disk has lost")?;
-        let doubtful = if known { report.doubtful } else { Bitfield::all(pieces) };
-        self.rechecks += u32::from(known && !doubtful.is_none());
-        let mut have = report.trusted;
-        let content = |path: &Path| self.world.content(self.machine, path);
-        for piece in doubtful.iter().filter_map(|piece| layout.geometry().piece(piece)) {
-            if self.torrent.is_in(piece, content) {
-                have.set(piece);
-            }
+    /// Keeps all its shards from running for a while.
+    pub fn freeze(&mut self, until: Duration) {
+        if let Some(process) = &mut self.process {
+            (0..self.shards).for_each(|shard| process.freeze(shard, until));
         }
-        if !doubtful.is_none() {
-            // As after a check by the session.
-            let (have, stamps) = (have.clone(), report.stamps.clone());
-            self.kept = Some(ResumeData { have, stamps, is_final: true });
-        }
-        Ok((have, report.stamps))
     }
 
     /// Ends it without warning; it starts again after a while.
     pub fn crash(&mut self, how: Crash, pause: Duration) -> Result<()> {
         self.world.crash(self.machine, how);
         self.process = None;
-        self.is_complete = false;
+        for held in &mut self.held {
+            (held.is_complete, held.is_running, held.start_at) = (false, false, None);
+        }
         self.world.boot(self.machine);
         self.start_at = Some(self.world.now() + pause);
-        self.torrent.check_paths(self.world.paths(self.machine))
+        self.check_paths()
     }
 
-    /// Asks it to end.
+    /// Asks it to end, awake or not.
     pub fn shut_down(&mut self) {
+        self.freeze(Duration::ZERO);
         self.start_at = None;
+        self.is_stopping = true;
         if let Some(process) = &self.process {
             process.shut_down();
         }
+    }
+
+    /// Whether its shards have ended.
+    pub fn has_ended(&self) -> bool {
+        self.process.as_ref().is_none_or(|process| process.due().is_none())
     }
 
     /// After its end: all bytes are there, nothing else is, and nothing is held any more.
@@ -268,11 +357,29 @@ impl Server {
             (self.world.open_files(self.machine), self.world.open_connections(self.machine));
         ensure!(files == 0, "{}: {files} files are left open", self.addr);
         ensure!(conns == 0, "{}: {conns} connections are left open", self.addr);
-        self.torrent.check_paths(self.world.paths(self.machine))?;
-        for (path, expected) in self.torrent.files() {
-            let found = self.world.content(self.machine, &path);
-            ensure!(found.as_deref() == Some(expected), "{} is wrong", path.display());
+        self.check_paths()?;
+        for held in &self.held {
+            held.check_counted()?;
+            for (path, expected) in held.torrent.files() {
+                let found = self.world.content(self.machine, path);
+                ensure!(found.as_deref() == Some(expected), "{} is wrong", path.display());
+            }
         }
+        Ok(())
+    }
+
+    /// Nothing is on the disk but the torrents' files, and what was there before them.
+    fn check_paths(&self) -> Result<()> {
+        let files = self.held.iter().flat_map(|held| held.torrent.paths.iter().cloned());
+        let parts = self.held.iter().map(|held| held.torrent.parts());
+        let allowed: BTreeSet<PathBuf> = files.chain(parts).collect();
+        let foreign = Path::new(FOREIGN.0);
+        for path in self.world.paths(self.machine) {
+            let is_known = path == foreign || allowed.contains(&path);
+            ensure!(is_known, "{} is no file of a torrent", path.display());
+        }
+        let is_whole = self.world.content(self.machine, foreign).as_deref() == Some(FOREIGN.1);
+        ensure!(is_whole, "{} was changed", foreign.display());
         Ok(())
     }
 }

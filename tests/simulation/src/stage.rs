@@ -1,6 +1,10 @@
-//! One run: servers, peers and a tracker in a world, and the loop that lets time pass.
+//! A world with its servers and peers, and the loop that lets it happen.
 
-use crate::{peer::Peer, server::Server, torrent::Torrent};
+use crate::{
+    peer::{Manner, Peer},
+    server::{Culprits, Server},
+    torrent::Torrent,
+};
 use anyhow::{Context, Result, ensure};
 use ring::sim::World;
 use std::{net::SocketAddr, time::Duration};
@@ -11,26 +15,31 @@ const TURNS: u64 = 20_000_000;
 /// Time that servers get to end in good order.
 const END_PATIENCE: Duration = Duration::from_secs(30);
 
-/// How often the tracker answers.
+/// How often the trackers answer.
 const TRACKER_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Addresses in an answer of the tracker.
+/// Addresses in an answer of a tracker.
 const ADDRESSES: usize = 8;
+
+/// What a disk holds that is never full.
+const GIB: u64 = 1 << 30;
 
 /// A world and everybody in it.
 pub struct Stage {
     /// The world.
     pub world: World,
     /// What it is about.
-    pub torrent: Torrent,
+    pub torrents: Vec<Torrent>,
     /// Real shards.
     pub servers: Vec<Server>,
-    /// Scripted peers.
-    pub peers: Vec<Peer>,
+    /// Scripted peers, and which torrent each is about.
+    pub peers: Vec<(usize, Peer)>,
     /// For decisions of the scenario.
     pub rng: fastrand::Rng,
     /// Announces in a hundred that the tracker fails to answer.
     pub tracker_fails: u32,
+    /// Who sends wrong bytes.
+    pub culprits: Culprits,
     next_answer: Duration,
     turns: u64,
 }
@@ -47,29 +56,62 @@ pub struct Summary {
 }
 
 impl Stage {
-    /// An empty world about a torrent of these files.
-    pub fn new(seed: u64, lengths: &[u64], piece_length: u32) -> Result<Stage> {
+    /// An empty world about torrents of these files.
+    pub fn new(seed: u64, torrents: &[Vec<u64>], piece_length: u32) -> Result<Stage> {
         let world = World::new(seed)?;
         world.schedule_by_hand();
         let mut rng = world.fork_random();
-        let torrent = Torrent::new(&mut rng, lengths, piece_length)?;
+        let torrents = torrents.iter().map(|lengths| Torrent::new(&mut rng, lengths, piece_length));
         Ok(Stage {
             world,
-            torrent,
+            torrents: torrents.collect::<Result<_>>()?,
             servers: Vec::new(),
             peers: Vec::new(),
             rng,
             tracker_fails: 0,
+            culprits: Culprits::default(),
             next_answer: Duration::ZERO,
             turns: 0,
         })
     }
 
     /// The next free address.
-    pub fn addr(&self) -> SocketAddr {
+    fn addr(&self) -> SocketAddr {
         let number = self.servers.len() + self.peers.len() + 1;
         let ip = [10, 0, (number >> 8) as u8, number as u8];
         SocketAddr::from((ip, crate::server::PORT))
+    }
+
+    /// Adds a server of so many shards that has all of the first torrent, or nothing of it.
+    pub fn add_server(&mut self, shards: usize, is_full: bool) -> Result<&mut Server> {
+        let (addr, culprits) = (self.addr(), self.culprits.clone());
+        let mut server = Server::new(&self.world, &mut self.rng, addr, shards, GIB, &culprits)?;
+        server.add(&self.torrents[0], &mut self.rng, is_full)?;
+        self.servers.push(server);
+        Ok(self.servers.last_mut().expect("it was pushed just now"))
+    }
+
+    /// Adds a peer of the first torrent that connects to about half of the servers.
+    pub fn add_peer(&mut self, manner: Manner) -> Result<()> {
+        let addr = self.addr();
+        let torrent = &self.torrents[0];
+        let mut peer = Peer::new(&self.world, &mut self.rng, addr, torrent, manner)?;
+        for server in &self.servers {
+            if self.rng.bool() {
+                peer.connect(server.addr)?;
+            }
+        }
+        if manner == Manner::Corrupts {
+            self.culprits.borrow_mut().insert(addr.ip());
+        }
+        self.peers.push((0, peer));
+        Ok(())
+    }
+
+    /// Lets everything happen for a while.
+    pub fn run_for(&mut self, time: Duration) -> Result<()> {
+        let until = self.world.now() + time;
+        self.run_until(until, |_| Ok(false))
     }
 
     /// Lets everything happen up to a moment, or until `done` says so.
@@ -91,7 +133,7 @@ impl Stage {
 
     fn next(&self) -> Duration {
         let servers = self.servers.iter().filter_map(Server::due);
-        let peers = self.peers.iter().filter_map(Peer::due);
+        let peers = self.peers.iter().filter_map(|(_, peer)| peer.due());
         let all = servers.chain(peers).chain(self.world.next());
         all.chain([self.next_answer]).min().unwrap_or_default().max(self.world.now())
     }
@@ -109,7 +151,7 @@ impl Stage {
                 server.step().with_context(|| format!("at {now:?}, server {}", server.addr))?;
             }
         }
-        for peer in &mut self.peers {
+        for (_, peer) in &mut self.peers {
             if peer.due().is_some_and(|due| due <= now) {
                 peer.step().with_context(|| format!("at {now:?}, peer {}", peer.addr))?;
             }
@@ -117,24 +159,32 @@ impl Stage {
         Ok(())
     }
 
-    /// The tracker names a few of those who are there to those who asked.
+    /// The trackers name a few of those who are there to those who asked.
     fn answer(&mut self) {
-        let all: Vec<SocketAddr> = self
-            .servers
-            .iter()
-            .filter(|server| server.is_running())
-            .map(|server| server.addr)
-            .chain(self.peers.iter().map(|peer| peer.addr))
-            .collect();
+        for at in 0..self.torrents.len() {
+            let asks = |server: &Server| server.held.get(at).is_some_and(|held| held.wants_peers);
+            if self.servers.iter().any(asks) {
+                self.answer_about(at);
+            }
+        }
+    }
+
+    fn answer_about(&mut self, torrent: usize) {
+        let servers = self.servers.iter().filter(|server| server.is_running());
+        let peers = self.peers.iter().filter(|(about, _)| *about == torrent);
+        let servers = servers.filter(|server| server.held.len() > torrent);
+        let all: Vec<SocketAddr> =
+            servers.map(|server| server.addr).chain(peers.map(|(_, peer)| peer.addr)).collect();
         for server in &mut self.servers {
-            if !server.wants_peers || self.rng.u32(..100) < self.tracker_fails {
+            let asks = server.held.get(torrent).is_some_and(|held| held.wants_peers);
+            if !asks || self.rng.u32(..100) < self.tracker_fails {
                 continue;
             }
             let mut named: Vec<SocketAddr> =
                 all.iter().copied().filter(|&addr| addr != server.addr).collect();
             self.rng.shuffle(&mut named);
             named.truncate(ADDRESSES);
-            server.add_peers(named);
+            server.add_peers(torrent, named);
         }
     }
 
@@ -156,9 +206,7 @@ impl Stage {
     pub fn end(&mut self) -> Result<Summary> {
         self.servers.iter_mut().for_each(Server::shut_down);
         let until = self.world.now() + END_PATIENCE;
-        self.run_until(until, |stage| {
-            Ok(stage.servers.iter().all(|server| server.due().is_none()))
-        })?;
+        self.run_until(until, |stage| Ok(stage.servers.iter().all(Server::has_ended)))?;
         for server in &mut self.servers {
             server.check_end()?;
         }

@@ -1,10 +1,11 @@
 //! The torrent that a world is about: pseudo-random bytes, known to everybody who checks.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use metainfo::create::{Hashes, NewFile, Options, Plan, Version};
 use metainfo::{InfoHash, Layout, Metainfo, PieceHashes, PieceIndex};
+use ring::sim::{Machine, World};
 use sha1::{Digest, Sha1};
-use std::{collections::BTreeSet, path::Path, path::PathBuf, sync::Arc};
+use std::{path::Path, path::PathBuf, sync::Arc};
 
 /// Where every server keeps its files.
 pub const ROOT: &str = "/data";
@@ -20,6 +21,8 @@ pub struct Torrent {
     pub hashes: Arc<PieceHashes>,
     /// All its bytes.
     pub data: Arc<[u8]>,
+    /// Where its files are.
+    pub paths: Arc<[PathBuf]>,
 }
 
 impl Torrent {
@@ -40,7 +43,10 @@ impl Torrent {
         let pieces = data.chunks(piece_length as usize).map(|piece| Sha1::digest(piece).into());
         let hashes = Hashes { pieces: pieces.collect(), files: Vec::new() };
         let metainfo = Metainfo::parse(&plan.finish(&hashes, &Options::default())?)?;
+        let files = metainfo.layout.files();
+        let paths = files.map(|(_, file)| Path::new(ROOT).join(file.path().as_path()));
         Ok(Torrent {
+            paths: paths.collect(),
             info_hash: metainfo.info_hash(),
             hashes: Arc::new(metainfo.piece_hashes.clone().context("version 1 has hashes")?),
             layout: Arc::new(metainfo.layout),
@@ -56,38 +62,34 @@ impl Torrent {
     }
 
     /// The files as they must be in the end: path and content.
-    pub fn files(&self) -> impl Iterator<Item = (PathBuf, &[u8])> {
-        self.layout.files().map(|(_, file)| {
-            let path = Path::new(ROOT).join(file.path().as_path());
-            (path, &self.data[file.offset() as usize..file.end() as usize])
-        })
+    pub fn files(&self) -> impl Iterator<Item = (&PathBuf, &[u8])> {
+        let contents = self.layout.files();
+        let contents =
+            contents.map(|(_, file)| &self.data[file.offset() as usize..file.end() as usize]);
+        self.paths.iter().zip(contents)
     }
 
-    /// Whether the bytes of the piece are where they belong, in files that `content` gives.
-    pub fn is_in(&self, piece: PieceIndex, content: impl Fn(&Path) -> Option<Vec<u8>>) -> bool {
+    /// Whether the piece is in the files of a machine, as a process there would read it.
+    pub fn shows(&self, world: &World, machine: Machine, piece: PieceIndex) -> bool {
+        self.is_at(piece, |path, offset, bytes| world.shows(machine, path, offset, bytes))
+    }
+
+    /// Whether the piece would survive any loss of power.
+    pub fn keeps(&self, world: &World, machine: Machine, piece: PieceIndex) -> bool {
+        self.is_at(piece, |path, offset, bytes| world.keeps(machine, path, offset, bytes))
+    }
+
+    fn is_at(&self, piece: PieceIndex, has: impl Fn(&Path, u64, &[u8]) -> bool) -> bool {
         let mut expected = self.piece(piece);
         self.layout.piece_spans(piece).all(|span| {
             let (here, rest) = expected.split_at(span.length as usize);
             expected = rest;
-            let path = Path::new(ROOT).join(self.layout[span.file].path().as_path());
-            content(&path).is_some_and(|content| {
-                content.get(span.offset as usize..(span.offset + span.length) as usize)
-                    == Some(here)
-            })
+            has(&self.paths[span.file.as_usize()], span.offset, here)
         })
     }
 
-    /// Nothing but the torrent's files may be there.
-    pub fn check_paths(&self, found: Vec<PathBuf>) -> Result<()> {
-        let allowed: BTreeSet<PathBuf> = self.files().map(|(path, _)| path).collect();
-        let parts = storage::part_file(Path::new(ROOT), self.info_hash);
-        for path in found {
-            ensure!(
-                allowed.contains(&path) || path == parts,
-                "{} is no file of the torrent",
-                path.display()
-            );
-        }
-        Ok(())
+    /// The part file.
+    pub fn parts(&self) -> PathBuf {
+        storage::part_file(Path::new(ROOT), self.info_hash)
     }
 }

@@ -671,7 +671,7 @@ async fn trusted_files(info_hash: InfoHash, meta: &Meta, root: PathBuf) -> Optio
         }
         stamps.push(FileStamp::read(&part_file(&root, info_hash)).ok()?);
         let have = Bitfield::all(layout.geometry().piece_count());
-        Some(ResumeData { have, stamps, is_final: true })
+        Some(ResumeData { have, stamps, is_final: true, suspects_cache: false })
     });
     look.await.ok().flatten()
 }

@@ -72,8 +72,8 @@ impl Shard {
                 self.blocklist = self.directory.blocklist();
                 self.close_blocked();
             }
-            #[cfg(debug_assertions)]
-            Command::Panic => panic!("as ordered"),
+            #[cfg(any(debug_assertions, feature = "sim"))]
+            Command::Panic => std::panic::panic_any(super::ORDERED_PANIC),
             Command::Shutdown => self.shut_down(),
         }
     }
@@ -137,7 +137,7 @@ impl Shard {
         if !torrent.stopping || torrent.writing > 0 || torrent.syncing {
             return;
         }
-        if torrent.dirty || torrent.unsettled {
+        if (torrent.dirty || torrent.unsettled) && !torrent.sync_failed {
             self.begin_sync(slot);
         } else {
             self.end_torrent(slot);

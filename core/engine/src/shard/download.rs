@@ -163,6 +163,12 @@ impl OpenPieces {
         self.open.get_mut(&piece.get()).map(|open| &mut **open)
     }
 
+    /// The numbers of the open pieces.
+    #[cfg(feature = "sim")]
+    pub(super) fn indices(&self) -> impl Iterator<Item = u32> {
+        self.open.keys().copied()
+    }
+
     pub(super) fn take(&mut self, piece: PieceIndex) -> Option<Box<OpenPiece>> {
         self.open.remove(&piece.get())
     }

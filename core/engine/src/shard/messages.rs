@@ -39,6 +39,10 @@ pub(crate) struct StartTorrent {
     pub(crate) limits: TorrentLimits,
 }
 
+/// What a panic says that was asked for.
+#[cfg(any(debug_assertions, feature = "sim"))]
+pub(crate) const ORDERED_PANIC: &str = "as ordered";
+
 /// From the control side, or from another shard, to a shard.
 pub(crate) enum Command {
     Start(Box<StartTorrent>),
@@ -80,7 +84,7 @@ pub(crate) enum Command {
     /// The directory has another blocklist.
     Blocklist,
     /// Panics, for tests of what follows.
-    #[cfg(debug_assertions)]
+    #[cfg(any(debug_assertions, feature = "sim"))]
     Panic,
     /// Ends the shard after its torrents have stopped.
     Shutdown,
@@ -139,7 +143,8 @@ pub(crate) enum Report {
         id: TorrentId,
         run: u32,
     },
-    /// These pieces may not be on the disk any more and must be checked.
+    /// A sync has failed: what was written since the last [`Report::Durable`] may be lost, whatever
+    /// the page cache says.
     Suspect {
         id: TorrentId,
     },

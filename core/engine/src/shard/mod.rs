@@ -13,12 +13,16 @@ mod messages;
 mod metering;
 mod peers;
 mod receive;
+#[cfg(feature = "sim")]
+mod simulated;
 mod store_events;
 mod tick;
 mod torrent;
 mod transmit;
 
 pub(crate) use directory::Directory;
+#[cfg(any(debug_assertions, feature = "sim"))]
+pub(crate) use messages::ORDERED_PANIC;
 pub(crate) use messages::{Command, End, Report, ShardSettings, StartTorrent, Update};
 pub(crate) use torrent::piece_priorities;
 
@@ -260,20 +264,6 @@ impl Shard {
     fn close(&mut self, conn: ConnId, reason: swarm::Reason) {
         self.ring.close(conn);
         self.forget(conn, reason);
-    }
-}
-
-/// For a scheduler that runs many shards on one thread.
-#[cfg(feature = "sim")]
-impl Shard {
-    /// When its next turn is due if nothing happens.
-    pub(crate) fn deadline(&self) -> Duration {
-        self.now + self.timeout()
-    }
-
-    /// Bytes in its ring's buffers, and in pieces that are on their way in.
-    pub(crate) fn memory(&self) -> (usize, u64) {
-        (self.ring.buffers().used_bytes(), self.budget.used())
     }
 }
 

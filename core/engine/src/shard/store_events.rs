@@ -52,8 +52,7 @@ impl Shard {
                 if let Some(slot) = self.torrent_of(key) {
                     let torrent = &mut self.torrents[slot];
                     torrent.syncing = false;
-                    // The control side forgets what it knew: there is nothing to settle.
-                    torrent.unsettled = false;
+                    torrent.sync_failed = true;
                     let id = torrent.id;
                     self.report(Report::Suspect { id });
                 }
@@ -118,6 +117,9 @@ impl Shard {
                 // What was written since it began needs one of its own.
                 torrent.dirty = true;
                 torrent.next_sync = self.now;
+                return;
+            }
+            if torrent.sync_failed {
                 return;
             }
             torrent.dirty = false;

@@ -33,6 +33,9 @@ pub(super) struct Torrent {
     pub(super) dirty: bool,
     pub(super) next_sync: Duration,
     pub(super) syncing: bool,
+    /// A sync has failed. The kernel tells of lost writes once, so that a later sync that succeeds
+    /// says nothing of them: no piece becomes durable any more in this run.
+    pub(super) sync_failed: bool,
     /// Pieces were written since it was told how the files look for good.
     pub(super) unsettled: bool,
     /// It leaves the shard when its last write and sync are through.
@@ -90,6 +93,7 @@ impl Torrent {
             dirty: false,
             next_sync: now,
             syncing: false,
+            sync_failed: false,
             unsettled: false,
             stopping: false,
             next_want: now,

@@ -65,9 +65,15 @@ impl Sample {
         }
     }
 
+    /// The files are all there and right. Empty ones come a moment after everything is had.
     pub fn assert_in(&self, folder: &Path) {
+        let deadline = Instant::now() + Duration::from_secs(20);
         for (path, bytes) in &self.files {
-            assert!(std::fs::read(folder.join(path)).unwrap() == *bytes, "{}", path.display());
+            let path = folder.join(path);
+            while !path.exists() && Instant::now() < deadline {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            assert!(std::fs::read(&path).unwrap() == *bytes, "{}", path.display());
         }
     }
 

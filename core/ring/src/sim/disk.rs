@@ -345,6 +345,11 @@ impl Disk {
         self.view.files.keys().cloned().collect()
     }
 
+    /// What of a file would be there after a loss of power at its worst.
+    pub(super) fn durable(&self, path: &Path) -> Option<&[u8]> {
+        self.nodes.get(self.platter.files.get(path)?).map(|node| node.platter.as_slice())
+    }
+
     pub(super) fn content(&self, path: &Path) -> Option<&[u8]> {
         self.nodes.get(self.view.files.get(path)?).map(|node| node.view.as_slice())
     }

@@ -5,6 +5,7 @@ use crate::{Event, File, FileDone, FileOp, Token};
 use std::{
     io,
     ops::Range,
+    path::Path,
     sync::{Arc, Weak},
     time::Duration,
 };
@@ -109,7 +110,8 @@ impl Inner {
         let fails = self.chance(faults.errors);
         let (denied, unsynced) = (self.chance(faults.denials), self.chance(faults.sync_errors));
         let share = self.rng.usize(..1 << 16);
-        let (now, null) = (self.now, Arc::clone(&self.null));
+        let now = self.now + self.machines[machine].clock_ahead;
+        let null = Arc::clone(&self.null);
         let state = &mut self.machines[machine];
         let disk = &mut state.disk;
         let broken = || io::Error::from_raw_os_error(libc::EIO);
@@ -162,6 +164,15 @@ impl Inner {
             FileOp::WillNeed { .. } => Ok(0),
         };
         done
+    }
+
+    pub(super) fn sync_file(&mut self, machine: usize, path: &Path) -> io::Result<()> {
+        let chance = self.machines[machine].disk.faults.sync_errors;
+        let (works, now) = (!self.chance(chance), self.now);
+        let disk = &mut self.machines[machine].disk;
+        let inode = disk.open(path, false, now)?;
+        let syncing = disk.begin_sync(inode);
+        disk.end_sync(inode, syncing, works)
     }
 
     /// A crash finds operations under way: writes have got as far as they have.

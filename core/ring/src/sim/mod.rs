@@ -83,6 +83,7 @@ struct MachineState {
     halted: bool,
     halt_at: Option<u64>,
     disk: Disk,
+    clock_ahead: Duration,
     next_port: u16,
     open: Vec<Weak<OpenFile>>,
 }
@@ -173,6 +174,7 @@ impl World {
             halted: false,
             halt_at: None,
             disk,
+            clock_ahead: Duration::ZERO,
             next_port: 20_000,
             open: Vec::new(),
         });
@@ -319,6 +321,28 @@ impl World {
         self.0.borrow().machines[machine.0].disk.content(path).map(<[u8]>::to_vec)
     }
 
+    /// Whether these bytes are at this place of a file, as a process would see it.
+    pub fn shows(&self, machine: Machine, path: &Path, offset: u64, bytes: &[u8]) -> bool {
+        is_at(self.0.borrow().machines[machine.0].disk.content(path), offset, bytes)
+    }
+
+    /// Whether these bytes would still be at this place of a file if the power went now, whatever
+    /// else goes with it.
+    pub fn keeps(&self, machine: Machine, path: &Path, offset: u64, bytes: &[u8]) -> bool {
+        is_at(self.0.borrow().machines[machine.0].disk.durable(path), offset, bytes)
+    }
+
+    /// Syncs a file and the folders above it at once, as a process other than the machine's rings;
+    /// fails as often as their syncs do.
+    pub fn sync_file(&self, machine: Machine, path: &Path) -> io::Result<()> {
+        self.0.borrow_mut().sync_file(machine.0, path)
+    }
+
+    /// Sets the machine's clock, which files get their times from, to so much after the world's.
+    pub fn set_clock(&self, machine: Machine, ahead: Duration) {
+        self.0.borrow_mut().machines[machine.0].clock_ahead = ahead;
+    }
+
     /// All files.
     pub fn paths(&self, machine: Machine) -> Vec<PathBuf> {
         self.0.borrow().machines[machine.0].disk.paths()
@@ -368,6 +392,11 @@ impl World {
         let inner = self.0.borrow();
         inner.machines[machine.0].open.iter().filter(|file| file.strong_count() > 0).count()
     }
+}
+
+fn is_at(content: Option<&[u8]>, offset: u64, bytes: &[u8]) -> bool {
+    let range = offset as usize..offset as usize + bytes.len();
+    content.is_some_and(|content| content.get(range) == Some(bytes))
 }
 
 impl Inner {

@@ -7,6 +7,7 @@
 
 mod device;
 mod reader;
+mod settle;
 
 use crate::{FileStamp, StorageError, paths};
 pub(crate) use device::Device;
@@ -40,6 +41,9 @@ pub struct CheckRequest {
     pub hashes: Arc<PieceHashes>,
     /// Which pieces to check.
     pub pieces: Bitfield,
+    /// Whether the page cache may show what is not on the disk ([`crate::ResumeData::suspects_cache`]),
+    /// so that the files are taken out of it first.
+    pub past_cache: bool,
     /// Told what is found, on a thread of the checker; must not block for long.
     pub report: Box<dyn Fn(CheckEvent) + Send + Sync>,
 }
@@ -63,7 +67,8 @@ pub struct CheckOutcome {
     pub stamps: Vec<FileStamp>,
     /// Whether it was cancelled, so that not all pieces were read.
     pub cancelled: bool,
-    /// The first error other than a missing or short file; its piece counts as not had.
+    /// The first error other than a missing or short file; its piece counts as not had. If the check
+    /// was cancelled as well, the disk refused to keep what is in the files, and nothing was read.
     pub error: Option<StorageError>,
 }
 
@@ -247,9 +252,14 @@ impl Shared {
             match turn {
                 Turn::Look(job) => {
                     let device = Device::of(&job.request.root);
+                    let settled = settle::settle(&job.request);
                     let stamps = stamps(&job.request);
                     let _state = self.lock();
                     let mut course = job.course();
+                    if let Err(error) = settled {
+                        course.error = Some(error);
+                        job.cancelled.store(true, Relaxed);
+                    }
                     (course.device, course.stamps, course.is_looking) =
                         (Some(device), stamps, false);
                     self.wake.notify_all();

@@ -204,7 +204,11 @@ impl Store {
         let Some(torrent) = self.torrents.get(open.key) else {
             return self.abandon(ring, slot, |_| StorageError::Removed);
         };
-        let create = open.writable && torrent.place(open.file) == Place::Wanted;
+        // One that has pieces and is gone was taken away by somebody: a new one would have zeros in
+        // their place.
+        let create = open.writable
+            && torrent.place(open.file) == Place::Wanted
+            && torrent.needed_length(open.file) == 0;
         open.creating = create;
         let options = OpenOptions { write: open.writable, create, direct: false };
         let path = torrent.path(open.file);
@@ -236,10 +240,14 @@ impl Store {
                     }
                     Place::Moving | Place::Parts => self.reroute(ring, slot),
                     // It became wanted in the meantime.
-                    Place::Wanted if open.writable && !open.creating => {
+                    Place::Wanted
+                        if open.writable
+                            && !open.creating
+                            && torrent.needed_length(open.file) == 0 =>
+                    {
                         self.open_by_name(ring, slot);
                     }
-                    Place::Wanted if open.writable && !open.folder_made => {
+                    Place::Wanted if open.creating && !open.folder_made => {
                         open.folder_made = true;
                         open.stage = Stage::MakingFolder;
                         let path = path.parent().map_or_else(PathBuf::new, Path::to_path_buf);
@@ -276,6 +284,10 @@ impl Store {
         let place = torrent.place(open.file);
         if place == Place::Unknown {
             torrent.set_place(open.file, Place::Kept);
+        }
+        if open.writable && place == Place::Wanted && stat.length < torrent.needed_length(open.file)
+        {
+            return self.abandon(ring, slot, |file| StorageError::Truncated { file });
         }
         let length = torrent.expected_length(open.file);
         let allocate = torrent.allocation == Allocation::Full && stat.allocated < length;

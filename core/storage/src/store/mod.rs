@@ -229,6 +229,11 @@ impl Store {
         self.files.count()
     }
 
+    /// Operations under way, and those in line behind them.
+    pub fn load(&self) -> (usize, usize) {
+        (self.under_way, self.queue.len())
+    }
+
     /// Whether nothing is under way or in line.
     pub fn is_idle(&self) -> bool {
         self.ops.is_empty() && self.queue.is_empty() && self.adoptions.is_empty()

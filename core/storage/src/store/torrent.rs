@@ -133,6 +133,17 @@ impl Torrent {
         self.layout.file(file).map_or(0, |file| self.layout[file].length())
     }
 
+    /// Bytes that the file must have now, as pieces that were written lie in them.
+    pub fn needed_length(&self, file: u32) -> u64 {
+        let Some(index) = self.layout.file(file) else { return 0 };
+        let (geometry, entry) = (self.layout.geometry(), &self.layout[index]);
+        let last = self.layout.pieces_of(index).rev().find(|&piece| self.has(piece));
+        let end = last
+            .and_then(|piece| geometry.piece(piece))
+            .map_or(0, |piece| geometry.offset_of(piece) + u64::from(geometry.length_of(piece)));
+        end.min(entry.end()).saturating_sub(entry.offset())
+    }
+
     /// The file's slot among the open files.
     pub fn slot(&self, file: u32) -> Option<usize> {
         let slot = *self.slots.get(file as usize)?;

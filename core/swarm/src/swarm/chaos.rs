@@ -246,6 +246,10 @@ proptest! {
             chaos.step(event);
             chaos.obey();
             chaos.swarm.check_invariants();
+            for (key, peer) in &chaos.swarm.peers {
+                let is_listed = chaos.swarm.ready.contains(&PeerKey(key as u32));
+                assert_eq!(is_listed, peer.ready && !peer.sending);
+            }
         }
     }
 }

@@ -135,6 +135,7 @@ impl Inner {
             root: torrent.data_dir().into(),
             hashes: Arc::clone(&torrent.meta.hashes),
             pieces,
+            past_cache: entry.resume.as_ref().is_some_and(|resume| resume.suspects_cache),
             report: Box::new(move |event| {
                 if let CheckEvent::Ended(outcome) = event {
                     let _ = notes.send(Note::Checked(id, outcome));
@@ -223,7 +224,14 @@ impl Inner {
             });
             torrent.have = Arc::new(have.clone());
             measure(torrent);
-            let resume = ResumeData { have, stamps: outcome.stamps, is_final: true };
+            // Pieces that were not looked at may still look better than they are.
+            let suspected = entry.resume.as_ref().is_some_and(|resume| resume.suspects_cache);
+            let resume = ResumeData {
+                have,
+                stamps: outcome.stamps,
+                is_final: true,
+                suspects_cache: suspected && !trusted.is_none(),
+            };
             self.write(Write::Resume(torrent.info_hash, Some(resume.to_bytes())));
             entry.resume = Some(Arc::new(resume));
             if let Some(error) = outcome.error {
@@ -238,6 +246,18 @@ impl Inner {
                 }
             } else {
                 control.tell(id, Event::Verified);
+            }
+        } else if let Some(error) = outcome.error {
+            // Nothing was read: it is checked again, unless a person has other plans.
+            torrent.trouble = Some(Trouble::Local(error.to_string()));
+            entry.retry_at = Some(unix_now() + limits::RETRY_AFTER.as_secs());
+            entry.turn = None;
+            self.turns.notify_one();
+            control.tell(id, Event::Error(error.to_string()));
+            let Some(entry) = control.entries.get_mut(&id) else { return };
+            if entry.after == After::AsMeant && entry.target.is_none() {
+                entry.after = After::Verify;
+                return;
             }
         }
         control.note_completion(id);

@@ -29,10 +29,13 @@ impl Inner {
                 self.announcer.completed(key(id));
             }
             Report::Durable { id, have, stamps, is_final } => {
-                let resume = ResumeData { have, stamps, is_final };
+                let mut resume = ResumeData { have, stamps, is_final, suspects_cache: false };
                 let mut control = self.lock();
                 let hash = control.catalog.get(id).map(|torrent| torrent.info_hash);
                 if let (Some(entry), Some(hash)) = (control.entries.get_mut(&id), hash) {
+                    // Until everything has been fetched again or checked, some of it may be lost.
+                    let suspected = entry.resume.as_ref().is_some_and(|old| old.suspects_cache);
+                    resume.suspects_cache = suspected && !resume.have.is_all();
                     self.write(Write::Resume(hash, Some(resume.to_bytes())));
                     entry.resume = Some(Arc::new(resume));
                 }
@@ -41,8 +44,13 @@ impl Inner {
                 let mut control = self.lock();
                 let hash = control.catalog.get(id).map(|torrent| torrent.info_hash);
                 if let (Some(entry), Some(hash)) = (control.entries.get_mut(&id), hash) {
-                    self.write(Write::Resume(hash, None));
-                    entry.resume = None;
+                    // What was durable is so still. The rest is fetched again: a check could find it
+                    // in the page cache, which does not know that the disk has refused it.
+                    let known = entry.resume.as_deref().cloned();
+                    let known = known.unwrap_or_else(|| ResumeData::nothing(&entry.disk));
+                    let resume = ResumeData { is_final: false, suspects_cache: true, ..known };
+                    self.write(Write::Resume(hash, Some(resume.to_bytes())));
+                    entry.resume = Some(Arc::new(resume));
                 }
             }
             Report::Disturbed { id, run } => {
