@@ -1,6 +1,6 @@
 //! The whole: shards, the supervisor, the session and its settings, and what it shows of itself.
 
-mod blocklist;
+pub mod blocklist;
 mod catalog;
 mod event;
 mod limiter;

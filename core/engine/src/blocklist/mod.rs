@@ -6,14 +6,14 @@
 mod parse;
 mod stored;
 
-pub(crate) use parse::parse;
+pub use parse::parse;
 pub(crate) use stored::{load, save};
 
 use std::net::IpAddr;
 
 /// A compiled list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Blocklist {
+pub struct Blocklist {
     v4: Ranges<u32>,
     v6: Ranges<u128>,
     rules: u32,
@@ -25,16 +25,17 @@ impl Blocklist {
     }
 
     /// Rules that the list had when it was read.
-    pub(crate) fn rules(&self) -> u32 {
+    pub fn rules(&self) -> u32 {
         self.rules
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
+    /// Whether no address is in it.
+    pub fn is_empty(&self) -> bool {
         self.v4.0.is_empty() && self.v6.0.is_empty()
     }
 
     /// Whether the address is in the list. An IPv4 address mapped into IPv6 counts as itself.
-    pub(crate) fn blocks(&self, address: IpAddr) -> bool {
+    pub fn blocks(&self, address: IpAddr) -> bool {
         match address.to_canonical() {
             IpAddr::V4(address) => self.v4.contains(address.to_bits()),
             IpAddr::V6(address) => self.v6.contains(address.to_bits()),

@@ -16,8 +16,9 @@ const LINE_BYTES: usize = 1024;
 /// In DAT files, a level from here on means that the range is allowed.
 const ALLOWED_LEVEL: u32 = 128;
 
-/// Compiles a list. An error if it is larger than [`limits::BLOCKLIST_BYTES`] or damaged.
-pub(crate) fn parse(bytes: &[u8]) -> io::Result<Blocklist> {
+/// Compiles a list of any of the formats. An error if it unpacks to more than 256 MiB, has more than
+/// four million rules, or is damaged.
+pub fn parse(bytes: &[u8]) -> io::Result<Blocklist> {
     let unpacked;
     let text = if bytes.starts_with(&[0x1f, 0x8b]) {
         unpacked = unpack(bytes)?;

@@ -16,22 +16,10 @@ fn path(config_dir: &Path) -> PathBuf {
 
 /// Writes the list durably in place of the last one. Blocks.
 pub(crate) fn save(config_dir: &Path, list: &Blocklist) -> io::Result<()> {
-    let mut bytes = MAGIC.to_vec();
-    for number in [list.rules, list.v4.0.len() as u32, list.v6.0.len() as u32] {
-        bytes.extend_from_slice(&number.to_le_bytes());
-    }
-    for (first, last) in &list.v4.0 {
-        bytes.extend_from_slice(&first.to_le_bytes());
-        bytes.extend_from_slice(&last.to_le_bytes());
-    }
-    for (first, last) in &list.v6.0 {
-        bytes.extend_from_slice(&first.to_le_bytes());
-        bytes.extend_from_slice(&last.to_le_bytes());
-    }
     let path = path(config_dir);
     let new = path.with_extension("new");
     let mut file = File::create(&new)?;
-    file.write_all(&bytes)?;
+    file.write_all(&list.encode())?;
     file.sync_all()?;
     fs::rename(new, path)
 }
@@ -44,7 +32,7 @@ pub(crate) fn load(config_dir: &Path) -> Blocklist {
         // Compiled ranges are never more than the rules they come from.
         let most = 20 + 32 * limits::BLOCKLIST_RULES as u64;
         File::open(&path)?.take(most).read_to_end(&mut bytes)?;
-        decode(&bytes).ok_or_else(|| io::Error::other("it is damaged"))
+        Blocklist::decode(&bytes).ok_or_else(|| io::Error::other("it is damaged"))
     };
     match read() {
         Ok(list) => list,
@@ -56,21 +44,41 @@ pub(crate) fn load(config_dir: &Path) -> Blocklist {
     }
 }
 
-fn decode(bytes: &[u8]) -> Option<Blocklist> {
-    let rest = bytes.strip_prefix(MAGIC)?;
-    let (head, rest) = rest.split_at_checked(12)?;
-    let number = |at: usize| Some(u32::from_le_bytes(head.get(at..at + 4)?.try_into().ok()?));
-    let (rules, v4, v6) = (number(0)?, number(4)? as usize, number(8)? as usize);
-    let (v4_bytes, v6_bytes) = rest.split_at_checked(v4.checked_mul(8)?)?;
-    if v6_bytes.len() != v6.checked_mul(32)? {
-        return None;
+impl Blocklist {
+    /// Its ranges in the form that is kept on the disk; numbers little-endian.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut bytes = MAGIC.to_vec();
+        for number in [self.rules, self.v4.0.len() as u32, self.v6.0.len() as u32] {
+            bytes.extend_from_slice(&number.to_le_bytes());
+        }
+        for (first, last) in &self.v4.0 {
+            bytes.extend_from_slice(&first.to_le_bytes());
+            bytes.extend_from_slice(&last.to_le_bytes());
+        }
+        for (first, last) in &self.v6.0 {
+            bytes.extend_from_slice(&first.to_le_bytes());
+            bytes.extend_from_slice(&last.to_le_bytes());
+        }
+        bytes
     }
-    let v4 = v4_bytes.as_chunks::<4>().0.as_chunks::<2>().0.iter();
-    let v4 = v4.map(|[first, last]| (u32::from_le_bytes(*first), u32::from_le_bytes(*last)));
-    let v6 = v6_bytes.as_chunks::<16>().0.as_chunks::<2>().0.iter();
-    let v6 = v6.map(|[first, last]| (u128::from_le_bytes(*first), u128::from_le_bytes(*last)));
-    // Sorted again, as the file may be anybody's.
-    Some(Blocklist { v4: Ranges::new(v4.collect()), v6: Ranges::new(v6.collect()), rules })
+
+    /// Reads what [`Blocklist::encode`] gave; `None` if it is damaged.
+    pub fn decode(bytes: &[u8]) -> Option<Blocklist> {
+        let rest = bytes.strip_prefix(MAGIC)?;
+        let (head, rest) = rest.split_at_checked(12)?;
+        let number = |at: usize| Some(u32::from_le_bytes(head.get(at..at + 4)?.try_into().ok()?));
+        let (rules, v4, v6) = (number(0)?, number(4)? as usize, number(8)? as usize);
+        let (v4_bytes, v6_bytes) = rest.split_at_checked(v4.checked_mul(8)?)?;
+        if v6_bytes.len() != v6.checked_mul(32)? {
+            return None;
+        }
+        let v4 = v4_bytes.as_chunks::<4>().0.as_chunks::<2>().0.iter();
+        let v4 = v4.map(|[first, last]| (u32::from_le_bytes(*first), u32::from_le_bytes(*last)));
+        let v6 = v6_bytes.as_chunks::<16>().0.as_chunks::<2>().0.iter();
+        let v6 = v6.map(|[first, last]| (u128::from_le_bytes(*first), u128::from_le_bytes(*last)));
+        // Sorted again, as the file may be anybody's.
+        Some(Blocklist { v4: Ranges::new(v4.collect()), v6: Ranges::new(v6.collect()), rules })
+    }
 }
 
 #[cfg(test)]
@@ -87,7 +95,7 @@ mod tests {
         let path = folder.path().join("blocklist.bin");
         let bytes = fs::read(&path).unwrap();
         for length in 0..bytes.len() {
-            assert_eq!(decode(&bytes[..length]), None);
+            assert_eq!(Blocklist::decode(&bytes[..length]), None);
         }
     }
 }
