@@ -8,7 +8,7 @@ use engine::{
     status::{Activity, Torrent, TorrentId, Trouble},
 };
 use indicatif::{ProgressBar, ProgressStyle};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// `ringseed get`
 pub fn run(args: GetArgs) -> anyhow::Result<()> {
@@ -23,27 +23,13 @@ pub fn run(args: GetArgs) -> anyhow::Result<()> {
         ..config::without_file(&args.settings.0)?
     };
     process::raise_file_limit();
-    let state = State::new()?;
-    process::block_on(download(&args, torrent, settings, &state.0))
-}
-
-/// A folder for the engine's session, which is of no use afterwards: what is there of the files is
-/// found again by checking them.
-struct State(PathBuf);
-
-impl State {
-    fn new() -> anyhow::Result<State> {
-        let path = std::env::temp_dir().join(format!("ringseed-get-{}", std::process::id()));
-        std::fs::create_dir_all(&path)
-            .with_context(|| format!("cannot make {}", path.display()))?;
-        Ok(State(path))
-    }
-}
-
-impl Drop for State {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
+    // For the engine's session, which is of no use afterwards: what is there of the files is found
+    // again by checking them.
+    let state = tempfile::Builder::new()
+        .prefix("ringseed-get-")
+        .tempdir()
+        .context("cannot make a temporary folder")?;
+    process::block_on(download(&args, torrent, settings, state.path()))
 }
 
 async fn download(

@@ -1,7 +1,13 @@
 //! The program from the outside: a daemon, commands for it, and commands without it.
 
 use serde_json::{Value, json};
-use std::{fs, time::Duration};
+use std::{
+    fs,
+    net::{TcpListener, TcpStream},
+    process::{Command, Stdio},
+    thread::sleep,
+    time::Duration,
+};
 
 mod support;
 use support::{Daemon, command, prepared, run, stdout};
@@ -44,6 +50,40 @@ fn a_torrent_goes_through_its_whole_life() {
     assert_eq!(code, Some(0));
     assert!(took < Duration::from_secs(3), "{took:?}");
     assert!(!folder.join("downloads/data").exists());
+}
+
+#[test]
+fn get_with_seed_goes_on_seeding_until_it_is_told_to_end() {
+    let folder = prepared();
+    let folder = folder.path();
+    fs::rename(folder.join("data"), folder.join("downloads/data")).expect("the data in place");
+    let daemon = Daemon::start(folder, &[]);
+    stdout(&daemon.run(folder, &["add", "data.torrent"]));
+    daemon.wait_for(folder, "seeding", |torrent| torrent["state"] == "seeding");
+    let port =
+        TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr()).expect("a port").port();
+    let get = |out: &str, port: u16, from: &str| {
+        let mut get = command(folder);
+        get.args(["get", "data.torrent", "--out", out, "--peer", from]);
+        get.args(["--peer-bind", "127.0.0.1", "--peer-port", &port.to_string()]);
+        get
+    };
+    let mut seed = get("got", port, &daemon.peers).arg("--seed").stdout(Stdio::piped()).spawn();
+    let seed = seed.as_mut().expect("it runs");
+    let reachable = || TcpStream::connect(("127.0.0.1", port)).is_ok();
+    assert!((0..400).any(|_| reachable() || {
+        sleep(Duration::from_millis(50));
+        false
+    }));
+    // Who knows nobody else gets all of it from there.
+    let second = get("again", 0, &format!("127.0.0.1:{port}")).output().expect("it runs");
+    assert_eq!(stdout(&second), "again/data\n");
+    assert!(seed.try_wait().expect("its state").is_none(), "it seeds");
+    let pid = seed.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &pid]).status().expect("kill").success());
+    assert!(seed.wait().expect("it ends").success());
+    let read = |at: &str| fs::read(folder.join(at).join("a.bin")).expect("a file");
+    assert!(read("again/data") == read("downloads/data"));
 }
 
 #[test]
@@ -128,6 +168,15 @@ fn inspect_prints_what_create_was_told() {
     );
     assert_eq!(report["files"][1]["pad"], true);
     assert!(stdout(&run(folder, &["inspect", "x.torrent"])).contains("hybrid"));
+    for (version, hashes) in [("v1", (true, false)), ("v2", (false, true))] {
+        let out = format!("{version}.torrent");
+        stdout(&run(folder, &["create", "data", "--out", &out, "--version", version]));
+        let report = stdout(&run(folder, &["inspect", &out, "--json"]));
+        let report: Value = serde_json::from_str(&report).expect("JSON");
+        let has = |field: &str| report[field].is_string();
+        assert_eq!((has("info_hash_v1"), has("info_hash_v2")), hashes, "{version}");
+        assert_eq!(report["total_size"], 701_000, "{version}");
+    }
     // What a torrent does not say is null.
     let plain = stdout(&run(folder, &["inspect", "data.torrent", "--json"]));
     let plain: Value = serde_json::from_str(&plain).expect("JSON");
