@@ -44,6 +44,7 @@ fn store(metainfo: &Metainfo, root: &Path) -> (Store, StoreKey) {
         root: root.into(),
         wanted: None,
         allocation: Allocation::Sparse,
+        device: 0,
     });
     let geometry = metainfo.geometry();
     let first = geometry.blocks(geometry.piece(0).unwrap()).next().unwrap();

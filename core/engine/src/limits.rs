@@ -87,6 +87,13 @@ pub(crate) const SHORT_OF_ROOM: u64 = 2 << 30;
 /// A torrent that a local error stopped is tried again after this long.
 pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(30);
 
+/// A torrent that ended its shard by a panic more than once is tried again after this long, and
+/// after twice as long each further time: every try costs the shard's other torrents a moment.
+pub(crate) const PANIC_RETRY: Duration = Duration::from_secs(3600);
+
+/// The longest such wait.
+pub(crate) const PANIC_RETRY_MAX: Duration = Duration::from_secs(24 * 3600);
+
 /// Figures of running torrents are written to the database this often.
 pub(crate) const SAVE_INTERVAL: Duration = Duration::from_secs(30);
 

@@ -226,6 +226,7 @@ impl Process {
             layout: start.layout,
             hashes: start.hashes,
             root: start.root,
+            device: 1,
             have: start.have,
             stamps: start.stamps,
             priorities: Vec::new(),
@@ -249,7 +250,7 @@ impl Process {
 
     /// Makes a shard panic at its next command.
     pub fn panic(&self, shard: usize) {
-        self.command(shard, Command::Panic);
+        self.command(shard, Command::Panic { torrent: None });
     }
 
     /// Keeps a shard from doing anything until then: its core is busy, or the machine sleeps.

@@ -42,7 +42,8 @@ pub enum Trouble {
     TrackerWarning(String),
     /// A tracker refused or cannot be reached.
     TrackerError(String),
-    /// A local cause: files, disk. The torrent is stopped by it and tried again from time to time.
+    /// A local cause: files, disk. The torrent is stopped by it and tried again from time to time, or
+    /// waits for a disk that does not answer.
     Local(String),
 }
 

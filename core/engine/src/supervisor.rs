@@ -171,6 +171,7 @@ impl Plan {
                 }
             };
             let mut end = End::Ordered;
+            let culprit = shard.in_hand();
             if panicked {
                 // Its drop could meet the same broken state.
                 let _ = catch_unwind(AssertUnwindSafe(move || drop(shard)));
@@ -178,7 +179,8 @@ impl Plan {
                 next = self.start_ring().inspect_err(|error| tracing::error!(%error)).ok();
                 end = if next.is_some() { End::Replaced } else { End::Dead };
             }
-            if self.reports.blocking_send(Report::Ended { shard: self.number, end }).is_err() {
+            let report = Report::Ended { shard: self.number, end, culprit };
+            if self.reports.blocking_send(report).is_err() {
                 return;
             }
         }

@@ -1,19 +1,20 @@
 //! Files and what can be done with them.
 
 use crate::Buf;
+use crossbeam_channel::{Sender, unbounded};
 use std::{
     ops::Range,
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
     path::PathBuf,
     rc::Rc,
-    sync::Arc,
+    sync::{Arc, LazyLock},
 };
 
 /// An open file. Clones share the descriptor, which closes with the last one; operations under way
 /// hold one, so dropping a `File` never pulls it from under them.
 #[derive(Clone, Debug)]
 pub struct File {
-    fd: Arc<OwnedFd>,
+    fd: Arc<Closing>,
     /// What it stands for in a simulated world.
     #[cfg(feature = "sim")]
     pub(crate) sim: Option<Arc<crate::sim::OpenFile>>,
@@ -22,7 +23,7 @@ pub struct File {
 impl File {
     pub(crate) fn new(fd: OwnedFd) -> File {
         File {
-            fd: Arc::new(fd),
+            fd: Arc::new(Closing(Some(fd))),
             #[cfg(feature = "sim")]
             sim: None,
         }
@@ -31,19 +32,41 @@ impl File {
     /// A file of a simulated world. Its descriptor stands for nothing: it can be asked and told what
     /// it likes, but cannot be mapped.
     #[cfg(feature = "sim")]
-    pub(crate) fn simulated(null: Arc<OwnedFd>, file: crate::sim::OpenFile) -> File {
+    pub(crate) fn simulated(null: Arc<Closing>, file: crate::sim::OpenFile) -> File {
         File { fd: null, sim: Some(Arc::new(file)) }
     }
 
     pub(crate) fn raw(&self) -> RawFd {
-        self.fd.as_raw_fd()
+        self.as_fd().as_raw_fd()
     }
 }
 
 impl AsFd for File {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
+        self.fd.0.as_ref().expect("only its end takes the descriptor").as_fd()
     }
+}
+
+/// A descriptor that is closed on a thread that may wait: a close(2) can, for file systems over a
+/// network or in user space write back then.
+#[derive(Debug)]
+pub(crate) struct Closing(pub(crate) Option<OwnedFd>);
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        static CLOSER: LazyLock<Option<Sender<OwnedFd>>> = LazyLock::new(start_closer);
+        if let (Some(fd), Some(closer)) = (self.0.take(), &*CLOSER) {
+            // What comes back is closed here.
+            let _ = closer.send(fd);
+        }
+    }
+}
+
+fn start_closer() -> Option<Sender<OwnedFd>> {
+    let (sender, closing) = unbounded::<OwnedFd>();
+    let work = move || closing.into_iter().for_each(drop);
+    std::thread::Builder::new().name("closer".into()).spawn(work).ok()?;
+    Some(sender)
 }
 
 /// How to open a file. Symbolic links are followed; the descriptor closes on exec.
@@ -125,6 +148,11 @@ pub enum FileOp {
     /// fdatasync(2).
     SyncData {
         /// Which file.
+        file: File,
+    },
+    /// fsync(2). Of a folder, opened for reading: the names in it survive a loss of power.
+    SyncAll {
+        /// Which file or folder.
         file: File,
     },
     /// fallocate(2) with mode 0: space is reserved and the file grows to hold it.

@@ -26,6 +26,13 @@ pub const POOLED_BYTES: usize = 64 * 1024 * 1024;
 /// Threads for file operations of the mio driver: enough to keep a disk's queue filled.
 pub const FILE_THREADS: usize = 4;
 
+/// The most threads, when disks that do not answer hold some.
+pub const FILE_THREADS_MOST: usize = 256;
+
+/// Threads of the kernel for file operations that would block, of one ring: what a few disks that do
+/// not answer can hold must leave some for the others. The kernel's own choice is four for each CPU.
+pub const KERNEL_FILE_THREADS: u32 = 256;
+
 /// iovecs of one sendmsg(2), from the kernel's `UIO_MAXIOV`.
 pub const PARTS_PER_SEND: usize = 1024;
 

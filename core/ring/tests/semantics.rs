@@ -332,6 +332,9 @@ fn files_are_made_written_read_synced_and_renamed() {
         assert_eq!(file(&mut ring, write).result.unwrap(), 99_990);
         file(&mut ring, FileOp::SyncData { file: handle.clone() }).result.unwrap();
 
+        let folder_handle = file(&mut ring, open(&folder, OpenOptions::READ)).file.unwrap();
+        file(&mut ring, FileOp::SyncAll { file: folder_handle }).result.unwrap();
+
         let buf = ring.buffers().get(200_000);
         let read = FileOp::Read { file: handle.clone(), offset: 5, buf, length: 200_000 };
         let done = file(&mut ring, read);

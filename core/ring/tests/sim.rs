@@ -194,6 +194,9 @@ fn a_crash_keeps_what_was_synced_and_the_ring_says_no_more() {
     let handle = file(&mut ring, open).file.unwrap();
     write(&mut ring, &handle, 0, &[1; 1000]).result.unwrap();
     file(&mut ring, FileOp::SyncData { file: handle.clone() }).result.unwrap();
+    let folder = FileOp::Open { path: "/".into(), options: OpenOptions::READ };
+    let folder = file(&mut ring, folder).file.unwrap();
+    file(&mut ring, FileOp::SyncAll { file: folder }).result.unwrap();
     ring.submit(FileOp::SyncData { file: handle }, Token(1));
     world.crash(host, Crash::Power);
     let mut events = Vec::new();

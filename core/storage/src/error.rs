@@ -68,3 +68,12 @@ impl StorageError {
         }
     }
 }
+
+/// Whether a folder that could not be synced is to be left to its file system: some know no sync of
+/// folders or are read-only, and a folder may be one that can be searched but not read.
+pub(crate) fn folder_needs_no_sync(error: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidInput, PermissionDenied, ReadOnlyFilesystem, Unsupported};
+    let bad_descriptor = error.raw_os_error() == Some(libc::EBADF);
+    let kinds = [InvalidInput, PermissionDenied, ReadOnlyFilesystem, Unsupported];
+    kinds.contains(&error.kind()) || bad_descriptor
+}

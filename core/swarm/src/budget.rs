@@ -14,12 +14,13 @@ pub struct MemoryBudget(Rc<Shared>);
 struct Shared {
     limit: u64,
     used: Cell<u64>,
+    parked: Cell<u64>,
 }
 
 impl MemoryBudget {
     /// A budget of `bytes`.
     pub fn new(bytes: u64) -> MemoryBudget {
-        MemoryBudget(Rc::new(Shared { limit: bytes, used: Cell::new(0) }))
+        MemoryBudget(Rc::new(Shared { limit: bytes, used: Cell::new(0), parked: Cell::new(0) }))
     }
 
     /// Bytes held now; above the limit by one piece per torrent at most.
@@ -32,8 +33,14 @@ impl MemoryBudget {
         self.0.limit
     }
 
+    /// Says how many of the bytes held wait for disks that do not answer. They do not count, up to
+    /// the limit, so that such a disk does not take the memory that others need.
+    pub fn park(&self, bytes: u64) {
+        self.0.parked.set(bytes.min(self.limit()));
+    }
+
     pub(crate) fn fits(&self, bytes: u32) -> bool {
-        self.used() + u64::from(bytes) <= self.limit()
+        self.used().saturating_sub(self.0.parked.get()) + u64::from(bytes) <= self.limit()
     }
 
     pub(crate) fn take(&self, bytes: u32) {

@@ -56,6 +56,8 @@ pub(crate) struct Picker {
     /// Pieces that failed their hash since they were last ours.
     suspects: std::collections::BTreeSet<PieceIndex>,
     pub(crate) sequential: bool,
+    /// The disk does not answer: no further piece is begun.
+    pub(crate) is_held_up: bool,
     budget: MemoryBudget,
     rng: fastrand::Rng,
 }
@@ -111,6 +113,7 @@ impl Picker {
             first_queued: 0,
             suspects: Default::default(),
             sequential,
+            is_held_up: false,
             budget,
             rng,
         };
@@ -252,8 +255,11 @@ impl Picker {
         self.queue.is_empty() && self.workable.is_empty()
     }
 
-    /// Whether a new piece may be opened as far as memory goes.
+    /// Whether a new piece may be opened as far as memory and the disk go.
     pub(crate) fn has_memory(&self) -> bool {
+        if self.is_held_up {
+            return false;
+        }
         self.open.is_empty() || self.budget.fits(self.geometry.piece_length())
     }
 

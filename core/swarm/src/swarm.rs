@@ -377,6 +377,11 @@ impl Swarm {
         self.next_choke = self.next_choke.min(now + TICK);
     }
 
+    /// Whether the disk gives no answer: no further piece is begun until it does.
+    pub fn set_held_up(&mut self, is_held_up: bool) {
+        self.picker.is_held_up = is_held_up;
+    }
+
     /// Whether pieces are fetched in order from now on.
     pub fn set_sequential(&mut self, sequential: bool) {
         self.settings.sequential = sequential;

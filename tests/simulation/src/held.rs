@@ -291,7 +291,11 @@ impl Held {
             return Ok(());
         }
         for (path, content) in self.torrent.files() {
-            world.put_file(machine, path, content)?;
+            match world.put_file(machine, path, content) {
+                // There will be room later.
+                Err(error) if error.kind() == io::ErrorKind::StorageFull => break,
+                result => result?,
+            }
         }
         Ok(())
     }

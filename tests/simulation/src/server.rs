@@ -200,7 +200,9 @@ impl Server {
             Told::Trouble(id, message) => {
                 let held = self.held(id);
                 ensure!(has_cause || held.is_harmed, "trouble without a cause: {message}");
-                ensure!(message.contains(ROOT), "trouble that names no file: {message}");
+                // The folder that the root's own name is in is synced too.
+                let names_one = message.contains(ROOT) || message.starts_with("/:");
+                ensure!(names_one, "trouble that names no file: {message}");
                 held.is_complete = false;
                 held.start_at = Some(now + RETRY_AFTER);
             }
@@ -278,8 +280,9 @@ impl Server {
         }
     }
 
-    /// Puts back the files of a torrent if they can be had nowhere else.
+    /// Puts back the files of a torrent if they can be had nowhere else, and makes room for them.
     pub fn restore(&mut self, at: usize) -> Result<()> {
+        self.world.set_disk_capacity(self.machine, self.disk);
         let held = &self.held[at];
         for (path, content) in held.torrent.files().filter(|_| held.is_source) {
             self.world.put_file(self.machine, path, content)?;

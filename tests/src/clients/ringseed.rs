@@ -71,6 +71,11 @@ impl Ringseed {
         &self.options.download_dir
     }
 
+    /// Where it takes commands.
+    pub fn control_address(&self) -> SocketAddr {
+        self.options.control
+    }
+
     /// Kills it as power loss would.
     pub fn kill(&mut self) -> Result<()> {
         self.process.kill()

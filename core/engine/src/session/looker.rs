@@ -2,13 +2,25 @@
 //! so it has threads of its own.
 
 use crate::status::TorrentId;
-use crossbeam_channel::{Receiver, Sender, unbounded};
 use metainfo::{Bitfield, InfoHash, Layout};
-use std::{io, os::unix::fs::MetadataExt, path::Path, sync::Arc};
-use storage::{FileStamp, ResumeData, check_stamps, free_space, part_file};
+use std::{
+    collections::VecDeque,
+    io,
+    os::unix::fs::MetadataExt,
+    path::Path,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+use storage::{FileStamp, ResumeData, check_stamps, device_of, free_space, part_file};
 
-/// Threads that look: enough that one hanging network mount does not hold up the rest.
+/// Threads that look.
 const LOOKERS: usize = 4;
+
+/// The most there are when some hang: one for each of so many mounts that do not answer.
+const LOOKERS_MOST: usize = 64;
+
+/// A look that takes longer hangs.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 pub(super) struct Look {
     pub(super) id: TorrentId,
@@ -26,35 +38,130 @@ pub(super) struct Look {
 #[derive(Debug)]
 pub(super) enum Found {
     /// These pieces can be taken as had; those in `doubtful` must be checked first.
-    Files { trusted: Bitfield, doubtful: Bitfield, stamps: Vec<FileStamp> },
+    Files {
+        trusted: Bitfield,
+        doubtful: Bitfield,
+        stamps: Vec<FileStamp>,
+        /// Which device they are on; 0 if that is not known.
+        device: u64,
+    },
     /// Pieces that were had are gone with their file, or there is no room for what is missing.
     Unfit(String),
 }
 
+/// The threads that look. One that hangs on a folder is left to it: what else is to be looked at
+/// there waits for it, and another thread takes its place.
 pub(super) struct Lookers {
-    orders: Sender<Look>,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    wake: Condvar,
+    tell: Box<dyn Fn(TorrentId, Found) + Send + Sync>,
+}
+
+#[derive(Default)]
+struct State {
+    line: VecDeque<Look>,
+    /// Where threads are looking, and since when.
+    at_work: Vec<(Arc<Path>, Instant)>,
+    threads: usize,
+    idle: usize,
+    ended: bool,
 }
 
 impl Lookers {
     pub(super) fn start(
-        tell: impl Fn(TorrentId, Found) + Clone + Send + 'static,
+        tell: impl Fn(TorrentId, Found) + Send + Sync + 'static,
     ) -> io::Result<Lookers> {
-        let (orders, queue): (_, Receiver<Look>) = unbounded();
-        for number in 0..LOOKERS {
-            let (queue, tell) = (queue.clone(), tell.clone());
-            let work = move || {
-                for order in queue {
-                    tell(order.id, order.carry_out());
-                }
-            };
-            std::thread::Builder::new().name(format!("looker-{number}")).spawn(work)?;
+        let (state, wake) = (Mutex::default(), Condvar::new());
+        let shared = Arc::new(Shared { state, wake, tell: Box::new(tell) });
+        for _ in 0..LOOKERS {
+            shared.add_thread(&mut shared.lock())?;
         }
-        Ok(Lookers { orders })
+        Ok(Lookers { shared })
     }
 
     pub(super) fn look(&self, order: Look) {
-        // The threads live as long as the sender.
-        let _ = self.orders.send(order);
+        self.shared.lock().line.push_back(order);
+        self.shared.wake.notify_one();
+    }
+
+    /// Sees whether all threads hang while somebody waits; to be called about once a second.
+    pub(super) fn tick(&self) {
+        let mut state = self.shared.lock();
+        let waits = state.line.iter().any(|order| !state.hangs(&order.root));
+        if waits && state.idle == 0 && state.all_hang() && state.threads < LOOKERS_MOST {
+            tracing::warn!("folders that do not answer hold up all who look at files: one more");
+            if let Err(error) = self.shared.add_thread(&mut state) {
+                tracing::warn!(%error, "no further thread");
+            }
+        }
+    }
+}
+
+impl Drop for Lookers {
+    fn drop(&mut self) {
+        self.shared.lock().ended = true;
+        self.shared.wake.notify_all();
+    }
+}
+
+impl State {
+    fn all_hang(&self) -> bool {
+        self.at_work.iter().all(|(_, since)| since.elapsed() >= PATIENCE)
+    }
+
+    /// Whether somebody has been looking there for too long.
+    fn hangs(&self, root: &Path) -> bool {
+        self.at_work.iter().any(|(at, since)| **at == *root && since.elapsed() >= PATIENCE)
+    }
+
+    fn next(&mut self) -> Option<Look> {
+        let next = (0..self.line.len()).find(|&at| !self.hangs(&self.line[at].root))?;
+        self.line.remove(next)
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn add_thread(self: &Arc<Self>, state: &mut State) -> io::Result<()> {
+        let shared = Arc::clone(self);
+        let name = format!("looker-{}", state.threads);
+        std::thread::Builder::new().name(name).spawn(move || shared.run())?;
+        state.threads += 1;
+        Ok(())
+    }
+
+    /// A thread's life.
+    fn run(&self) {
+        let mut state = self.lock();
+        while !state.ended {
+            let Some(order) = state.next() else {
+                if state.threads > LOOKERS {
+                    break;
+                }
+                state.idle += 1;
+                state = self.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
+                state.idle -= 1;
+                continue;
+            };
+            let root = Arc::clone(&order.root);
+            state.at_work.push((Arc::clone(&root), Instant::now()));
+            drop(state);
+            (self.tell)(order.id, order.carry_out());
+            state = self.lock();
+            if let Some(at) = state.at_work.iter().position(|(at, _)| Arc::ptr_eq(at, &root)) {
+                state.at_work.swap_remove(at);
+            }
+            // Who waits for this folder can go on.
+            self.wake.notify_all();
+        }
+        state.threads -= 1;
     }
 }
 
@@ -65,11 +172,11 @@ impl Look {
             None => self.discover(),
         };
         match found {
-            Ok(Found::Files { trusted, doubtful, stamps }) if doubtful.is_none() => {
-                match self.lacks_room() {
-                    Some(message) => Found::Unfit(message),
-                    None => Found::Files { trusted, doubtful, stamps },
-                }
+            Ok(Found::Files { doubtful, .. })
+                if doubtful.is_none()
+                    && let Some(message) = self.lacks_room() =>
+            {
+                Found::Unfit(message)
             }
             Ok(found) => found,
             Err(error) => Found::Unfit(format!("{}: {error}", self.root.display())),
@@ -96,6 +203,7 @@ impl Look {
             trusted: report.trusted,
             doubtful: report.doubtful,
             stamps: report.stamps,
+            device: self.device(),
         })
     }
 
@@ -116,7 +224,12 @@ impl Look {
         stamps.push(parts);
         let pieces = self.layout.geometry().piece_count();
         let doubtful = if any { Bitfield::all(pieces) } else { Bitfield::none(pieces) };
-        Ok(Found::Files { trusted: Bitfield::none(pieces), doubtful, stamps })
+        let device = self.device();
+        Ok(Found::Files { trusted: Bitfield::none(pieces), doubtful, stamps, device })
+    }
+
+    fn device(&self) -> u64 {
+        device_of(&self.root).unwrap_or_default()
     }
 
     fn lacks_room(&self) -> Option<String> {

@@ -638,7 +638,18 @@ impl Session {
     #[cfg(debug_assertions)]
     #[doc(hidden)]
     pub fn panic_shard(&self, shard: usize) {
-        self.0.command(shard, Command::Panic);
+        self.0.command(shard, Command::Panic { torrent: None });
+    }
+
+    /// Makes a torrent's shard panic while it deals with the torrent; whether it runs on one.
+    #[cfg(debug_assertions)]
+    #[doc(hidden)]
+    pub fn panic_torrent(&self, id: TorrentId) -> bool {
+        let shard = self.0.lock().shard_of(id);
+        if let Some(shard) = shard {
+            self.0.command(shard, Command::Panic { torrent: Some(id) });
+        }
+        shard.is_some()
     }
 
     /// Asks whoever runs the session to stop it; see [`Self::shutdown_requested`].

@@ -73,7 +73,10 @@ impl Shard {
                 self.close_blocked();
             }
             #[cfg(any(debug_assertions, feature = "sim"))]
-            Command::Panic => std::panic::panic_any(super::ORDERED_PANIC),
+            Command::Panic { torrent } => {
+                self.in_hand = torrent;
+                std::panic::panic_any(super::ORDERED_PANIC);
+            }
             Command::Shutdown => self.shut_down(),
         }
     }
@@ -86,6 +89,7 @@ impl Shard {
         if self.by_id.contains_key(&start.id) {
             return;
         }
+        self.in_hand = Some(start.id);
         let wanted = wanted_files(&start.layout, &start.priorities);
         let placed = files_in_place(&start, &wanted);
         let is_adopting = placed != wanted;
@@ -95,6 +99,7 @@ impl Shard {
             root: std::sync::Arc::clone(&start.root),
             wanted: placed.contains(&false).then_some(placed),
             allocation: start.allocation,
+            device: start.device,
         });
         self.store.set_durable(store, &start.have, &start.stamps);
         if is_adopting {
@@ -134,7 +139,14 @@ impl Shard {
     /// files' stamps when nothing changes them any more.
     pub(super) fn go_on_stopping(&mut self, slot: usize) {
         let Some(torrent) = self.torrents.get(slot) else { return };
-        if !torrent.stopping || torrent.writing > 0 || torrent.syncing {
+        if !torrent.stopping {
+            return;
+        }
+        // What a disk that does not answer still has to write and sync is not claimed.
+        if self.store.is_stalled(torrent.store) {
+            return self.end_torrent(slot);
+        }
+        if torrent.writing > 0 || torrent.syncing {
             return;
         }
         if (torrent.dirty || torrent.unsettled) && !torrent.sync_failed {

@@ -90,6 +90,7 @@ impl Shard {
     /// A whole piece is hashed: it is written, or its senders are blamed.
     fn judge(&mut self, torrent: usize, piece: PieceIndex, open: OpenPiece) {
         let Some(found) = self.torrents.get_mut(torrent) else { return };
+        self.in_hand = Some(found.id);
         let OpenPiece { buf, hash, .. } = open;
         if *found.expected(piece) == hash.finish() {
             let digests =

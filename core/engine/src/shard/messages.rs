@@ -28,6 +28,8 @@ pub(crate) struct StartTorrent {
     pub(crate) layout: Arc<Layout>,
     pub(crate) hashes: Arc<PieceHashes>,
     pub(crate) root: Arc<Path>,
+    /// Which device that is on (`st_dev`); 0 if not known.
+    pub(crate) device: u64,
     /// The pieces that are on the disk.
     pub(crate) have: Bitfield,
     pub(crate) stamps: Vec<FileStamp>,
@@ -85,7 +87,10 @@ pub(crate) enum Command {
     Blocklist,
     /// Panics, for tests of what follows.
     #[cfg(any(debug_assertions, feature = "sim"))]
-    Panic,
+    Panic {
+        /// While it deals with this one.
+        torrent: Option<TorrentId>,
+    },
     /// Ends the shard after its torrents have stopped.
     Shutdown,
 }
@@ -143,6 +148,12 @@ pub(crate) enum Report {
         id: TorrentId,
         run: u32,
     },
+    /// Its disk gives no answer, or does again.
+    Stalled {
+        id: TorrentId,
+        run: u32,
+        is_stalled: bool,
+    },
     /// A sync has failed: what was written since the last [`Report::Durable`] may be lost, whatever
     /// the page cache says.
     Suspect {
@@ -164,6 +175,8 @@ pub(crate) enum Report {
     Ended {
         shard: usize,
         end: End,
+        /// The torrent that it was dealing with when it panicked.
+        culprit: Option<TorrentId>,
     },
 }
 

@@ -119,6 +119,8 @@ pub(crate) struct Shard {
     greeting: usize,
     next_tick: Duration,
     stopping_since: Option<Duration>,
+    /// The torrent that is being dealt with: who is to blame for a panic.
+    in_hand: Option<TorrentId>,
     /// Scratch, so that sending does not allocate.
     transmit: Transmit,
 }
@@ -154,6 +156,7 @@ impl Shard {
             greeting: 0,
             next_tick: Duration::ZERO,
             stopping_since: None,
+            in_hand: None,
             transmit: Transmit::default(),
         }
     }
@@ -181,6 +184,7 @@ impl Shard {
 
     /// Everything that a turn does after its events.
     fn turn(&mut self) {
+        self.in_hand = None;
         self.slice.begin();
         self.take_store_events();
         self.hash_what_is_due();
@@ -216,6 +220,7 @@ impl Shard {
     }
 
     fn on_event(&mut self, event: Event) {
+        self.in_hand = None;
         match event {
             Event::Received { conn, data } => self.on_received(conn, &data),
             Event::Sent { conn, bytes } => self.on_sent(conn, bytes),
@@ -235,6 +240,15 @@ impl Shard {
         if !std::mem::replace(&mut found.is_ready, true) {
             self.ready.push(torrent);
         }
+    }
+
+    /// The torrent that was being dealt with when a panic ended the shard, if any was.
+    pub(crate) fn in_hand(&self) -> Option<TorrentId> {
+        self.in_hand
+    }
+
+    fn take_in_hand(&mut self, torrent: usize) {
+        self.in_hand = self.torrents.get(torrent).map(|torrent| torrent.id);
     }
 
     fn report(&mut self, report: Report) {

@@ -36,6 +36,7 @@ impl Shard {
             Stage::Peer(peer) => {
                 let slot = peer.torrent;
                 let Some(torrent) = self.torrents.get_mut(slot) else { return };
+                self.in_hand = Some(torrent.id);
                 let mut desk = Desk {
                     now: self.now,
                     torrent: slot,

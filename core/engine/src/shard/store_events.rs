@@ -17,6 +17,10 @@ impl Shard {
     }
 
     pub(super) fn on_store_event(&mut self, event: StoreEvent) {
+        self.in_hand = None;
+        if let Some(slot) = self.torrent_of(event.key()) {
+            self.take_in_hand(slot);
+        }
         match event {
             StoreEvent::Fetched { cookie, block, data, range_in_buf, .. } => {
                 let fetched = Fetched { block, data: Some((data, range_in_buf)) };

@@ -31,14 +31,27 @@ impl Shard {
         self.drop_stuck_senders();
         self.drop_late_handshakes();
         self.store.tick(&mut self.ring);
+        self.budget.park(self.store.stalled_bytes());
         let now = self.now;
         let mut updates = Vec::new();
         let slots: Vec<usize> = self.torrents.iter().map(|(slot, _)| slot).collect();
         for slot in slots {
+            if self.torrents[slot].stopping {
+                self.go_on_stopping(slot);
+            }
+            let Some(torrent) = self.torrents.get_mut(slot) else { continue };
+            let is_stalled = self.store.is_stalled(torrent.store);
+            if std::mem::replace(&mut torrent.is_stalled, is_stalled) != is_stalled {
+                torrent.swarm.set_held_up(is_stalled);
+                let (id, run) = (torrent.id, torrent.run);
+                self.report(Report::Stalled { id, run, is_stalled });
+                self.mark_ready(slot);
+            }
             let torrent = &mut self.torrents[slot];
             if torrent.is_at_rest(now) {
                 continue;
             }
+            self.in_hand = Some(torrent.id);
             self.drop_idle_pieces(slot);
             let torrent = &mut self.torrents[slot];
             if torrent.swarm.next_tick() <= now {
@@ -57,6 +70,7 @@ impl Shard {
                 self.begin_sync(slot);
             }
         }
+        self.in_hand = None;
         if !updates.is_empty() {
             self.report(Report::Updates(updates));
         }

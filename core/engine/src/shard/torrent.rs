@@ -40,6 +40,8 @@ pub(super) struct Torrent {
     pub(super) unsettled: bool,
     /// It leaves the shard when its last write and sync are through.
     pub(super) stopping: bool,
+    /// Its disk gives no answer.
+    pub(super) is_stalled: bool,
     pub(super) next_want: Duration,
     pub(super) progress: Arc<Progress>,
     pub(super) limits: TorrentLimits,
@@ -96,6 +98,7 @@ impl Torrent {
             sync_failed: false,
             unsettled: false,
             stopping: false,
+            is_stalled: false,
             next_want: now,
             progress: start.progress,
             limits: start.limits,

@@ -72,6 +72,7 @@ impl Shard {
         while let Some(slot) = self.ready.pop() {
             let Some(torrent) = self.torrents.get_mut(slot) else { continue };
             torrent.is_ready = false;
+            self.in_hand = Some(torrent.id);
             while let Some(torrent) = self.torrents.get_mut(slot)
                 && let Some(key) = torrent.swarm.next_ready()
             {

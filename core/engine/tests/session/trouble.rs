@@ -165,3 +165,28 @@ async fn a_panic_in_a_shard_costs_its_torrents_a_moment() {
     assert!(start.elapsed() < Duration::from_secs(4));
     seed.session.stop().await;
 }
+
+#[tokio::test]
+async fn a_torrent_that_ends_its_shard_again_and_again_rests_while_the_others_go_on() {
+    logs();
+    let samples: Vec<Sample> =
+        (0..2).map(|n| Sample::new(&format!("sample {n}"), &[100_000], 16_384)).collect();
+    let seed = Client::seeding(&samples, 1).await;
+    let ids: Vec<_> =
+        seed.session.read(|catalog| catalog.iter().map(|torrent| torrent.id).collect());
+    let (bad, good) = (ids[0], ids[1]);
+    assert!(seed.session.panic_torrent(bad));
+    let restarts = || seed.session.shards()[0].restarts;
+    while restarts() == 0 || !seed.session.panic_torrent(bad) {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    seed.wait(bad, "at rest", |torrent| {
+        torrent.activity == Activity::Stopped && matches!(torrent.trouble, Some(Trouble::Local(_)))
+    })
+    .await;
+    seed.wait_seeding(good).await;
+    // Whoever starts it wants to see what happens.
+    seed.session.start_torrents(&[bad]);
+    seed.wait_seeding(bad).await;
+    seed.session.stop().await;
+}

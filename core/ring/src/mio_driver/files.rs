@@ -1,6 +1,8 @@
 //! The thread pool that carries out file operations of the mio driver.
+//!
+//! It grows while all its threads are held by disks that do not answer, so that others are served.
 
-use crate::{Buf, File, FileDone, FileOp, FileStat, Token, Waker};
+use crate::{Buf, File, FileDone, FileOp, FileStat, Token, Waker, limits};
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use slab::Slab;
 use std::{
@@ -14,14 +16,44 @@ use std::{
     ptr,
     rc::Rc,
     thread::JoinHandle,
+    time::{Duration, Instant},
 };
+
+/// A pool of which no thread has come back for so long is held up.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// What threads that are held up get to end before the pool's own end.
+const LAST_PATIENCE: Duration = Duration::from_secs(2);
 
 pub(super) struct FilePool {
     /// Dropped first, which ends the workers.
     jobs: Option<Sender<(usize, Job)>>,
     results: Receiver<(usize, Outcome)>,
     workers: Vec<JoinHandle<()>>,
+    /// For further workers.
+    hands: Hands,
     under_way: Slab<Kept>,
+    /// When a worker came back last, or the first job was given to them.
+    answered: Instant,
+}
+
+/// What a worker works with.
+#[derive(Clone)]
+struct Hands {
+    queue: Receiver<(usize, Job)>,
+    done: Sender<(usize, Outcome)>,
+    waker: Waker,
+}
+
+impl Hands {
+    fn run(self) {
+        for (key, job) in self.queue {
+            if self.done.send((key, job.run())).is_err() {
+                break;
+            }
+            self.waker.wake();
+        }
+    }
 }
 
 /// What must live until the worker is done, here on the ring's thread.
@@ -40,6 +72,7 @@ enum Job {
     Read { fd: RawFd, offset: u64, to: usize, length: usize },
     Write { fd: RawFd, offset: u64, from: usize, length: usize },
     SyncData { fd: RawFd },
+    SyncAll { fd: RawFd },
     Allocate { fd: RawFd, offset: u64, length: u64 },
     Truncate { fd: RawFd, length: u64 },
     Rename { from: PathBuf, to: PathBuf },
@@ -57,37 +90,60 @@ enum Outcome {
 
 impl FilePool {
     pub(super) fn new(threads: usize, waker: &Waker) -> io::Result<FilePool> {
-        let (jobs, queue) = unbounded::<(usize, Job)>();
+        let (jobs, queue) = unbounded();
         let (done, results) = unbounded();
-        let workers = (0..threads.max(1))
-            .map(|number| {
-                let (queue, done, waker) = (queue.clone(), done.clone(), waker.clone());
-                let work = move || {
-                    for (key, job) in queue {
-                        if done.send((key, job.run())).is_err() {
-                            break;
-                        }
-                        waker.wake();
-                    }
-                };
-                std::thread::Builder::new().name(format!("files-{number}")).spawn(work)
-            })
-            .collect::<io::Result<_>>()?;
-        Ok(FilePool { jobs: Some(jobs), results, workers, under_way: Slab::new() })
+        let mut pool = FilePool {
+            jobs: Some(jobs),
+            results,
+            workers: Vec::new(),
+            hands: Hands { queue, done, waker: waker.clone() },
+            under_way: Slab::new(),
+            answered: Instant::now(),
+        };
+        for _ in 0..threads.max(1) {
+            pool.add_worker()?;
+        }
+        Ok(pool)
+    }
+
+    fn add_worker(&mut self) -> io::Result<()> {
+        let hands = self.hands.clone();
+        let name = format!("files-{}", self.workers.len());
+        self.workers.push(std::thread::Builder::new().name(name).spawn(move || hands.run())?);
+        Ok(())
     }
 
     pub(super) fn submit(&mut self, op: FileOp, token: Token) {
         let mut kept = Kept { token, file: None, buf: None, source: None };
         let job = Job::new(op, &mut kept);
+        if self.under_way.is_empty() {
+            self.answered = Instant::now();
+        }
         let key = self.under_way.insert(kept);
-        if let Some(jobs) = &self.jobs {
-            jobs.send((key, job)).expect("the workers live as long as the pool");
+        let Some(jobs) = &self.jobs else { return };
+        jobs.send((key, job)).expect("the pool holds the other end");
+    }
+
+    /// Adds workers for what waits while those that are there do not come back.
+    fn grow(&mut self) {
+        let most = self.under_way.len().min(limits::FILE_THREADS_MOST);
+        if self.workers.len() >= most || self.answered.elapsed() < PATIENCE {
+            return;
+        }
+        while self.workers.len() < most {
+            if let Err(error) = self.add_worker() {
+                return tracing::warn!(%error, "no further thread for files");
+            }
         }
     }
 
     /// Operations that have ended since the last call.
     pub(super) fn finished(&mut self) -> Option<FileDone> {
-        let (key, outcome) = self.results.try_recv().ok()?;
+        let Ok((key, outcome)) = self.results.try_recv() else {
+            self.grow();
+            return None;
+        };
+        self.answered = Instant::now();
         let kept = self.under_way.remove(key);
         let mut done =
             FileDone { token: kept.token, result: Ok(0), buf: kept.buf, file: None, stat: None };
@@ -101,8 +157,18 @@ impl FilePool {
 }
 
 impl Drop for FilePool {
+    /// Workers that a disk holds are left behind, with the memory that they use.
     fn drop(&mut self) {
         self.jobs = None;
+        let deadline = Instant::now() + LAST_PATIENCE;
+        while !self.under_way.is_empty()
+            && let Ok((key, _)) = self.results.recv_deadline(deadline)
+        {
+            self.under_way.remove(key);
+        }
+        if !self.under_way.is_empty() {
+            return mem::forget(mem::take(&mut self.under_way));
+        }
         for worker in self.workers.drain(..) {
             // A worker that panicked has nothing more to say.
             let _ = worker.join();
@@ -134,6 +200,7 @@ impl Job {
                 Job::Write { fd, offset, from, length: end - start }
             }
             FileOp::SyncData { file } => Job::SyncData { fd: keep(file) },
+            FileOp::SyncAll { file } => Job::SyncAll { fd: keep(file) },
             FileOp::Allocate { file, offset, length } => {
                 Job::Allocate { fd: keep(file), offset, length }
             }
@@ -178,6 +245,10 @@ impl Job {
             Job::SyncData { fd } => call(|| {
                 // SAFETY: no pointers; the ring's thread keeps the descriptor open.
                 unsafe { libc::fdatasync(fd) }
+            }),
+            Job::SyncAll { fd } => call(|| {
+                // SAFETY: as above.
+                unsafe { libc::fsync(fd) }
             }),
             Job::Allocate { fd, offset, length } => call(|| {
                 // SAFETY: as above.

@@ -1,13 +1,14 @@
 //! A disk in memory: what processes see of it (the page cache), what is on the platter, and what a
 //! crash makes of the difference.
 //!
-//! Changes of names and lengths go through a journal, as on ext4, XFS and btrfs: they become durable
-//! in their order, all together with the first sync after them, and a loss of power keeps some first
+//! Changes of lengths go through a journal and become durable in their order, all together with the
+//! first sync after them; changes of names likewise, but only with the sync of a folder, which is all
+//! that POSIX promises (journals of ext4, XFS and btrfs keep more). A loss of power keeps some first
 //! part of those that were not. Data becomes durable with the sync of its file; a loss of power keeps
 //! any of the sectors that were not synced, and none of the rest.
 
 use super::DiskFaults;
-use crate::FileStat;
+use crate::{FileStat, OpenOptions};
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
@@ -30,10 +31,10 @@ pub(super) struct Disk {
     view: Names,
     platter: Names,
     nodes: BTreeMap<u64, Node>,
-    /// Changes that are not durable.
-    journal: Vec<Change>,
-    /// Changes that have become durable: the number of the journal's first.
-    committed: u64,
+    names: Journal<Renaming>,
+    lengths: Journal<(u64, u64)>,
+    /// The folders that were opened.
+    folders: BTreeMap<u64, PathBuf>,
     next_inode: u64,
     pub(super) capacity: u64,
     pub(super) faults: DiskFaults,
@@ -58,34 +59,60 @@ struct Node {
     modified: Duration,
 }
 
-/// A change of names or lengths.
+/// Changes in their order.
+struct Journal<T> {
+    /// Those that are not durable.
+    waiting: Vec<T>,
+    /// How many are.
+    committed: u64,
+}
+
+impl<T> Default for Journal<T> {
+    fn default() -> Journal<T> {
+        Journal { waiting: Vec::new(), committed: 0 }
+    }
+}
+
+impl<T> Journal<T> {
+    /// The number of the next change.
+    fn end(&self) -> u64 {
+        self.committed + self.waiting.len() as u64
+    }
+
+    /// Takes out the changes before this number, which become durable.
+    fn commit(&mut self, end: u64) -> Vec<T> {
+        let count = end.saturating_sub(self.committed) as usize;
+        self.committed += count as u64;
+        self.waiting.drain(..count).collect()
+    }
+}
+
+/// A change of names.
 #[derive(Clone)]
-enum Change {
+enum Renaming {
     Create(PathBuf, u64),
     Remove(PathBuf),
     Rename(PathBuf, PathBuf),
     Folder(PathBuf),
-    Length(u64, u64),
 }
 
 impl Names {
-    fn apply(&mut self, change: &Change) {
+    fn apply(&mut self, change: &Renaming) {
         match change {
-            Change::Create(path, inode) => {
+            Renaming::Create(path, inode) => {
                 self.files.insert(path.clone(), *inode);
             }
-            Change::Remove(path) => {
+            Renaming::Remove(path) => {
                 self.files.remove(path);
             }
-            Change::Rename(from, to) => {
+            Renaming::Rename(from, to) => {
                 if let Some(inode) = self.files.remove(from) {
                     self.files.insert(to.clone(), inode);
                 }
             }
-            Change::Folder(path) => {
+            Renaming::Folder(path) => {
                 self.folders.extend(path.ancestors().map(Path::to_path_buf));
             }
-            Change::Length(..) => {}
         }
     }
 }
@@ -93,7 +120,9 @@ impl Names {
 /// What a sync covers: taken when it begins, as what comes later may be missed.
 pub(super) struct Syncing {
     dirty: Vec<Range<u64>>,
-    journal: u64,
+    lengths: u64,
+    /// Of a folder only.
+    names: Option<u64>,
 }
 
 fn error(number: i32) -> io::Error {
@@ -101,9 +130,9 @@ fn error(number: i32) -> io::Error {
 }
 
 impl Disk {
-    fn change(&mut self, change: Change) {
+    fn rename_in_view(&mut self, change: Renaming) {
         self.view.apply(&change);
-        self.journal.push(change);
+        self.names.waiting.push(change);
     }
 
     fn node(&mut self, inode: u64) -> io::Result<&mut Node> {
@@ -115,12 +144,17 @@ impl Disk {
         self.capacity.saturating_sub(taken)
     }
 
-    pub(super) fn open(&mut self, path: &Path, create: bool, now: Duration) -> io::Result<u64> {
+    pub(super) fn open(
+        &mut self,
+        path: &Path,
+        OpenOptions { write, create, .. }: OpenOptions,
+        now: Duration,
+    ) -> io::Result<u64> {
         if path.as_os_str().as_encoded_bytes().contains(&0) {
             return Err(error(libc::EINVAL));
         }
         if self.view.folders.contains(path) {
-            return Err(error(libc::EISDIR));
+            return if write { Err(error(libc::EISDIR)) } else { Ok(self.open_folder(path)) };
         }
         if let Some(&inode) = self.view.files.get(path) {
             return Ok(inode);
@@ -132,8 +166,14 @@ impl Disk {
         self.next_inode += 1;
         let inode = self.next_inode;
         self.nodes.insert(inode, Node { modified: now, ..Node::default() });
-        self.change(Change::Create(path.to_path_buf(), inode));
+        self.rename_in_view(Renaming::Create(path.to_path_buf(), inode));
         Ok(inode)
+    }
+
+    fn open_folder(&mut self, path: &Path) -> u64 {
+        self.next_inode += 1;
+        self.folders.insert(self.next_inode, path.to_path_buf());
+        self.next_inode
     }
 
     pub(super) fn read(&mut self, inode: u64, offset: u64, into: &mut [u8]) -> io::Result<usize> {
@@ -175,7 +215,7 @@ impl Disk {
         node.dirty.push(offset..end);
         node.modified = now;
         if grown {
-            self.change(Change::Length(inode, end));
+            self.lengths.waiting.push((inode, end));
         }
         if count < bytes.len() { Err(error(libc::ENOSPC)) } else { Ok(count) }
     }
@@ -188,7 +228,7 @@ impl Disk {
             *range = range.start.min(length)..range.end.min(length);
         });
         node.modified = now;
-        self.change(Change::Length(inode, length));
+        self.lengths.waiting.push((inode, length));
         Ok(())
     }
 
@@ -214,7 +254,7 @@ impl Disk {
         if !self.view.files.contains_key(from) {
             return Err(error(libc::ENOENT));
         }
-        self.change(Change::Rename(from.to_path_buf(), to.to_path_buf()));
+        self.rename_in_view(Renaming::Rename(from.to_path_buf(), to.to_path_buf()));
         Ok(())
     }
 
@@ -222,7 +262,7 @@ impl Disk {
         if !self.view.files.contains_key(path) {
             return Err(error(libc::ENOENT));
         }
-        self.change(Change::Remove(path.to_path_buf()));
+        self.rename_in_view(Renaming::Remove(path.to_path_buf()));
         Ok(())
     }
 
@@ -231,7 +271,7 @@ impl Disk {
             return Err(error(libc::ENOTDIR));
         }
         if !self.view.folders.contains(path) {
-            self.change(Change::Folder(path.to_path_buf()));
+            self.rename_in_view(Renaming::Folder(path.to_path_buf()));
         }
         Ok(())
     }
@@ -261,46 +301,49 @@ impl Disk {
 
     pub(super) fn begin_sync(&self, inode: u64) -> Syncing {
         let dirty = self.nodes.get(&inode).map_or_else(Vec::new, |node| node.dirty.clone());
-        Syncing { dirty, journal: self.committed + self.journal.len() as u64 }
+        let names = self.folders.contains_key(&inode).then(|| self.names.end());
+        Syncing { dirty, lengths: self.lengths.end(), names }
     }
 
     /// The sync ends: what it covers is on the platter, or, if it failed, forgotten by the kernel
     /// all the same.
     pub(super) fn end_sync(&mut self, inode: u64, syncing: Syncing, works: bool) -> io::Result<()> {
         if works {
-            let count = syncing.journal.saturating_sub(self.committed) as usize;
-            self.commit(count);
+            self.commit(syncing.names.unwrap_or(0), syncing.lengths);
         }
-        let node = self.node(inode)?;
-        for range in &syncing.dirty {
-            if let Some(at) = node.dirty.iter().position(|dirty| dirty == range) {
-                node.dirty.swap_remove(at);
-            }
-            if works {
-                node.keep(range.clone());
+        if syncing.names.is_none() {
+            let node = self.node(inode)?;
+            for range in &syncing.dirty {
+                if let Some(at) = node.dirty.iter().position(|dirty| dirty == range) {
+                    node.dirty.swap_remove(at);
+                }
+                if works {
+                    node.keep(range.clone());
+                }
             }
         }
         if works { Ok(()) } else { Err(error(libc::EIO)) }
     }
 
-    /// Makes the first changes of the journal durable.
-    fn commit(&mut self, count: usize) {
-        for change in self.journal.drain(..count) {
+    /// Makes the changes before these numbers durable.
+    fn commit(&mut self, names: u64, lengths: u64) {
+        for change in self.names.commit(names) {
             self.platter.apply(&change);
-            if let Change::Length(inode, length) = change
-                && let Some(node) = self.nodes.get_mut(&inode)
-            {
+        }
+        for (inode, length) in self.lengths.commit(lengths) {
+            if let Some(node) = self.nodes.get_mut(&inode) {
                 node.platter.resize(length as usize, 0);
             }
         }
-        self.committed += count as u64;
     }
 
     /// The power goes: what processes saw is gone, what was durable stays, and some of the rest.
     pub(super) fn lose_power(&mut self, rng: &mut fastrand::Rng) {
-        let kept = rng.usize(..=self.journal.len());
-        self.commit(kept);
-        self.journal.clear();
+        let names = rng.u64(self.names.committed..=self.names.end());
+        let lengths = rng.u64(self.lengths.committed..=self.lengths.end());
+        self.commit(names, lengths);
+        self.names.waiting.clear();
+        self.lengths.waiting.clear();
         self.view = self.platter.clone();
         let named: BTreeSet<u64> = self.view.files.values().copied().collect();
         self.nodes.retain(|inode, _| named.contains(inode));
@@ -334,7 +377,7 @@ impl Disk {
 
     /// Everything that there is is durable.
     pub(super) fn settle(&mut self) {
-        self.commit(self.journal.len());
+        self.commit(self.names.end(), self.lengths.end());
         for node in self.nodes.values_mut() {
             node.dirty.clear();
             node.platter.clone_from(&node.view);
@@ -385,8 +428,13 @@ mod tests {
     fn disk() -> (Disk, u64) {
         let mut disk = Disk { capacity: 1 << 20, ..Disk::default() };
         disk.make_folder(Path::new("/d")).unwrap();
-        let inode = disk.open(Path::new("/d/f"), true, Duration::ZERO).unwrap();
+        let inode = disk.open(Path::new("/d/f"), OpenOptions::WRITE, Duration::ZERO).unwrap();
         (disk, inode)
+    }
+
+    fn sync_names(disk: &mut Disk) {
+        let folder = disk.open(Path::new("/d"), OpenOptions::READ, Duration::ZERO).unwrap();
+        sync(disk, folder);
     }
 
     fn sync(disk: &mut Disk, inode: u64) {
@@ -400,6 +448,7 @@ mod tests {
         for seed in 0..50 {
             let (mut disk, inode) = disk();
             disk.write(inode, 0, &[1; 5000], Duration::ZERO).unwrap();
+            sync_names(&mut disk);
             sync(&mut disk, inode);
             disk.write(inode, 5000, &[2; 5000], Duration::ZERO).unwrap();
             disk.lose_power(&mut fastrand::Rng::with_seed(seed));
@@ -416,6 +465,7 @@ mod tests {
         for seed in 0..50 {
             let (mut disk, inode) = disk();
             disk.write(inode, 0, &[1; 10], Duration::ZERO).unwrap();
+            sync(&mut disk, inode);
             disk.lose_power(&mut fastrand::Rng::with_seed(seed));
             there += usize::from(disk.content(Path::new("/d/f")).is_some());
         }

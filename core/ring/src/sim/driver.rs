@@ -183,7 +183,7 @@ impl Driver for SimDriver {
             return;
         };
         let mut inner = self.world.0.borrow_mut();
-        let Ok(socket) = inner.null.try_clone() else { return };
+        let Some(Ok(socket)) = inner.null.0.as_ref().map(|fd| fd.try_clone()) else { return };
         let Some(found) = inner.links.get_mut(&link) else { return };
         found.ends[end].ring = None;
         found.ends[end].conn = None;

@@ -1,7 +1,7 @@
 //! File operations: when they end, and what can go wrong.
 
 use super::{Action, Inner, Mail, disk::Syncing};
-use crate::{Event, File, FileDone, FileOp, Token};
+use crate::{Event, File, FileDone, FileOp, OpenOptions, Token};
 use std::{
     io,
     ops::Range,
@@ -60,7 +60,7 @@ impl Inner {
     pub(super) fn begin_file_op(&mut self, ring: usize, op: FileOp, token: Token) {
         let machine = self.rings[ring].machine;
         let syncing = match &op {
-            FileOp::SyncData { file } => {
+            FileOp::SyncData { file } | FileOp::SyncAll { file } => {
                 inode(file, false).ok().map(|inode| self.machines[machine].disk.begin_sync(inode))
             }
             _ => None,
@@ -118,7 +118,7 @@ impl Inner {
         done.result = match op {
             FileOp::Open { .. } if denied => Err(io::ErrorKind::PermissionDenied.into()),
             FileOp::Open { .. } | FileOp::Stat { .. } if fails => Err(broken()),
-            FileOp::Open { path, options } => disk.open(&path, options.create, now).map(|inode| {
+            FileOp::Open { path, options } => disk.open(&path, options, now).map(|inode| {
                 let file = OpenFile { inode, write: options.write };
                 let file = File::simulated(null, file);
                 state.open.retain(|file: &Weak<OpenFile>| file.strong_count() > 0);
@@ -144,10 +144,12 @@ impl Inner {
                     false => disk.write(inode, offset, bytes, now),
                 })
             }
-            FileOp::SyncData { file } => inode(&file, false).and_then(|inode| match syncing {
-                Some(syncing) => disk.end_sync(inode, syncing, !unsynced).map(|()| 0),
-                None => Err(broken()),
-            }),
+            FileOp::SyncData { file } | FileOp::SyncAll { file } => {
+                inode(&file, false).and_then(|inode| match syncing {
+                    Some(syncing) => disk.end_sync(inode, syncing, !unsynced).map(|()| 0),
+                    None => Err(broken()),
+                })
+            }
             FileOp::Allocate { file, offset, length } => inode(&file, true)
                 .and_then(|inode| disk.allocate(inode, offset..offset + length, now))
                 .map(|()| 0),
@@ -170,9 +172,12 @@ impl Inner {
         let chance = self.machines[machine].disk.faults.sync_errors;
         let (works, now) = (!self.chance(chance), self.now);
         let disk = &mut self.machines[machine].disk;
-        let inode = disk.open(path, false, now)?;
+        let inode = disk.open(path, OpenOptions { write: true, ..OpenOptions::READ }, now)?;
         let syncing = disk.begin_sync(inode);
-        disk.end_sync(inode, syncing, works)
+        disk.end_sync(inode, syncing, works)?;
+        let folder = disk.open(path.parent().unwrap_or(path), OpenOptions::READ, now)?;
+        let syncing = disk.begin_sync(folder);
+        disk.end_sync(folder, syncing, true)
     }
 
     /// A crash finds operations under way: writes have got as far as they have.

@@ -18,7 +18,7 @@ mod traffic;
 pub use files::{DiskFaults, OpenFile};
 pub use net::Network;
 
-use crate::{Event, FileStat, ListenerId, Ring, RingConfig, Waker};
+use crate::{Event, FileStat, ListenerId, OpenOptions, Ring, RingConfig, Waker, file::Closing};
 use disk::Disk;
 use files::Flight;
 use net::{EndState, Link};
@@ -27,7 +27,7 @@ use std::{
     collections::{BTreeMap, HashMap, VecDeque},
     fs, io,
     net::IpAddr,
-    os::fd::{OwnedFd, RawFd},
+    os::fd::RawFd,
     path::{Path, PathBuf},
     rc::Rc,
     sync::{Arc, Weak},
@@ -72,7 +72,7 @@ pub(in crate::sim) struct Inner {
     partitions: Vec<(usize, usize, Duration)>,
     /// Ends on the way between two rings, by the descriptor that stands for them.
     detached: HashMap<RawFd, (u64, usize)>,
-    null: Arc<OwnedFd>,
+    null: Arc<Closing>,
     digest: u64,
 }
 
@@ -156,7 +156,7 @@ impl World {
             network: Network::default(),
             partitions: Vec::new(),
             detached: HashMap::new(),
-            null: Arc::new(null.into()),
+            null: Arc::new(Closing(Some(null.into()))),
             digest: 0xcbf2_9ce4_8422_2325,
         }))))
     }
@@ -309,7 +309,7 @@ impl World {
         let now = inner.now;
         let disk = &mut inner.machines[machine.0].disk;
         disk.make_folder(path.parent().unwrap_or(path))?;
-        let inode = disk.open(path, true, now)?;
+        let inode = disk.open(path, OpenOptions::WRITE, now)?;
         disk.set_length(inode, 0, now)?;
         disk.write(inode, 0, content, now)?;
         disk.settle();
@@ -363,7 +363,7 @@ impl World {
         let mut inner = self.0.borrow_mut();
         let now = inner.now;
         let disk = &mut inner.machines[machine.0].disk;
-        let inode = disk.open(path, false, now)?;
+        let inode = disk.open(path, OpenOptions { write: true, ..OpenOptions::READ }, now)?;
         disk.set_length(inode, length, now)
     }
 

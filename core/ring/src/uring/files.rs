@@ -39,8 +39,9 @@ enum Work {
         range: Range<usize>,
         written: usize,
     },
-    SyncData {
+    Sync {
         file: File,
+        flags: types::FsyncFlags,
     },
     Allocate {
         file: File,
@@ -91,6 +92,12 @@ fn c_path(path: &Path) -> io::Result<CString> {
         .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "a path with a NUL byte"))
 }
 
+/// Has the kernel's own threads do it from the start. It would try on the submitting thread first,
+/// and there wait for a disk whose queue is full, or, as FUSE does, for one that does not answer.
+fn off_thread(entry: squeue::Entry) -> squeue::Entry {
+    entry.flags(squeue::Flags::ASYNC)
+}
+
 impl Pending {
     /// Readies an operation; one that cannot even be asked for is answered at once.
     pub(super) fn new(op: FileOp, token: Token) -> Result<Box<Pending>, Event> {
@@ -118,16 +125,18 @@ impl Pending {
                 let length = range.len().min(MOST_AT_ONCE) as u32;
                 let to = buf[range.clone()].as_mut_ptr();
                 let at = *offset + range.start as u64;
-                opcode::Read::new(types::Fd(file.raw()), to, length).offset(at).build()
+                let read = opcode::Read::new(types::Fd(file.raw()), to, length).offset(at);
+                off_thread(read.build())
             }
             Work::Write { file, offset, source, range, written } => {
                 let left = &source[range.start + *written..range.end];
                 let length = left.len().min(MOST_AT_ONCE) as u32;
                 let at = *offset + *written as u64;
-                opcode::Write::new(types::Fd(file.raw()), left.as_ptr(), length).offset(at).build()
+                let write = opcode::Write::new(types::Fd(file.raw()), left.as_ptr(), length);
+                off_thread(write.offset(at).build())
             }
-            Work::SyncData { file } => {
-                opcode::Fsync::new(types::Fd(file.raw())).flags(types::FsyncFlags::DATASYNC).build()
+            Work::Sync { file, flags } => {
+                opcode::Fsync::new(types::Fd(file.raw())).flags(*flags).build()
             }
             Work::Allocate { file, offset, length } => {
                 opcode::Fallocate::new(types::Fd(file.raw()), *length).offset(*offset).build()
@@ -222,7 +231,8 @@ impl Work {
                 assert!(range.end <= source.len(), "a write longer than its source");
                 Work::Write { file, offset, source, range, written: 0 }
             }
-            FileOp::SyncData { file } => Work::SyncData { file },
+            FileOp::SyncData { file } => Work::Sync { file, flags: types::FsyncFlags::DATASYNC },
+            FileOp::SyncAll { file } => Work::Sync { file, flags: types::FsyncFlags::empty() },
             FileOp::Allocate { file, offset, length } => Work::Allocate { file, offset, length },
             FileOp::Truncate { file, length } => Work::Truncate { file, length },
             FileOp::Rename { from, to } => Work::Rename { from: c_path(&from)?, to: c_path(&to)? },

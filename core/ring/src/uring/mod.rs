@@ -102,6 +102,8 @@ impl UringDriver {
         if !probe.is_supported(opcode::SendZc::CODE) {
             return Err(io::Error::from_raw_os_error(libc::EOPNOTSUPP));
         }
+        // Without it everything works while all disks do.
+        let _ = ring.submitter().register_iowq_max_workers(&mut [limits::KERNEL_FILE_THREADS, 0]);
         let zero_copy = config.zero_copy && probe.is_supported(opcode::SendMsgZc::CODE);
         let arena = RecvArena::new(config.recv_buffer_length, config.recv_buffer_count)?;
         let lent =

@@ -3,7 +3,8 @@
 //! One [`Checker`] serves the whole process. Its threads take groups of pieces, as many as the
 //! hasher has lanes, from the torrents in the order of their requests; a torrent on another device
 //! is begun when the first device has all the readers it can use. A rotating disk gets one reader,
-//! anything else all threads.
+//! anything else all threads. Threads that a disk without an answer holds are replaced, so that
+//! torrents on other disks are checked all the same.
 
 mod device;
 mod reader;
@@ -23,11 +24,18 @@ use std::{
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     thread::{self, JoinHandle},
+    time::{Duration, Instant},
 };
 
 /// Bytes that a group of pieces on a rotating disk has at most, unless one piece has more: they are
 /// asked for in order before the lanes read them in turn.
 const ROTATING_GROUP: u64 = 64 << 20;
+
+/// A device of which no group has come back for so long holds its threads.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Threads beyond the usual ones, while some are held.
+const SPARE_THREADS: usize = 64;
 
 /// A torrent to check.
 pub struct CheckRequest {
@@ -91,7 +99,7 @@ pub struct CheckHandle {
 /// The threads that check; they end when it is dropped, and checks under way are cancelled.
 pub struct Checker {
     shared: Arc<Shared>,
-    threads: Vec<JoinHandle<()>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
 struct Shared {
@@ -104,9 +112,37 @@ struct Shared {
 #[derive(Default)]
 struct State {
     jobs: Vec<Arc<Job>>,
-    /// Readers at work on each device.
+    /// Who is at work on each device.
     busy: HashMap<u64, usize>,
+    /// Where threads see on which device it is, and since when.
+    looking: Vec<(Arc<Path>, Instant)>,
+    /// When a thread came back last.
+    returned: Option<Instant>,
+    /// Threads without work.
+    idle: usize,
+    /// Threads at work beyond the usual ones.
+    spare: usize,
     stop: bool,
+}
+
+impl State {
+    /// Whether threads are at work, and none has come back for long.
+    fn hangs(&self) -> bool {
+        let at_work = !self.looking.is_empty() || self.busy.values().any(|&readers| readers > 0);
+        at_work && self.returned.is_none_or(|at| at.elapsed() >= PATIENCE)
+    }
+
+    /// A thread gets something to do.
+    fn begin(&mut self) {
+        if self.looking.is_empty() && self.busy.values().all(|&readers| readers == 0) {
+            self.returned = Some(Instant::now());
+        }
+    }
+
+    /// Whether somebody has been looking there for long.
+    fn looks_in_vain(&self, root: &Path) -> bool {
+        self.looking.iter().any(|(at, since)| **at == *root && since.elapsed() >= PATIENCE)
+    }
 }
 
 /// A request and how far it is.
@@ -153,13 +189,34 @@ impl Checker {
         };
         let shared =
             Arc::new(Shared { state: Mutex::default(), wake: Condvar::new(), hasher, readers });
-        let mut checker = Checker { shared: Arc::clone(&shared), threads: Vec::new() };
-        for number in 0..readers {
-            let shared = Arc::clone(&shared);
-            let thread = thread::Builder::new().name(format!("check {number}"));
-            checker.threads.push(thread.spawn(move || shared.run())?);
+        let checker = Checker { shared, threads: Mutex::default() };
+        for _ in 0..readers {
+            checker.add_thread()?;
         }
         Ok(checker)
+    }
+
+    fn add_thread(&self) -> io::Result<()> {
+        let shared = Arc::clone(&self.shared);
+        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        threads.retain(|thread| !thread.is_finished());
+        let thread = thread::Builder::new().name(format!("check {}", threads.len()));
+        threads.push(thread.spawn(move || shared.run())?);
+        Ok(())
+    }
+
+    /// Sees whether disks that do not answer hold all threads; to be called about once a second.
+    pub fn tick(&self) {
+        let mut state = self.shared.lock();
+        if state.idle == 0 && state.hangs() && state.spare < SPARE_THREADS {
+            tracing::warn!("disks that do not answer hold all threads that check: one more");
+            state.spare += 1;
+            drop(state);
+            if let Err(error) = self.add_thread() {
+                self.shared.lock().spare -= 1;
+                tracing::warn!(%error, "no further thread");
+            }
+        }
     }
 
     /// Puts a torrent in line. Returns at once.
@@ -196,9 +253,13 @@ impl Drop for Checker {
         state.jobs.iter().for_each(|job| job.cancelled.store(true, Relaxed));
         drop(state);
         self.shared.wake.notify_all();
-        for thread in self.threads.drain(..) {
-            // A thread that panicked has said so already.
-            let _ = thread.join();
+        let threads = self.threads.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let hangs = self.shared.lock().hangs();
+        for thread in threads.drain(..) {
+            // One that a disk holds cannot be waited for; one that panicked has said so already.
+            if !hangs {
+                let _ = thread.join();
+            }
         }
     }
 }
@@ -254,7 +315,13 @@ impl Shared {
                     let device = Device::of(&job.request.root);
                     let settled = settle::settle(&job.request);
                     let stamps = stamps(&job.request);
-                    let _state = self.lock();
+                    let mut state = self.lock();
+                    let root = &job.request.root;
+                    if let Some(at) = state.looking.iter().position(|(at, _)| Arc::ptr_eq(at, root))
+                    {
+                        state.looking.swap_remove(at);
+                    }
+                    state.returned = Some(Instant::now());
                     let mut course = job.course();
                     if let Err(error) = settled {
                         course.error = Some(error);
@@ -291,28 +358,39 @@ impl Shared {
                     continue;
                 }
                 let Some(device) = course.device else {
+                    if state.looks_in_vain(&job.request.root) {
+                        continue;
+                    }
                     course.is_looking = true;
                     drop(course);
+                    state.begin();
+                    state.looking.push((Arc::clone(&job.request.root), Instant::now()));
                     return Turn::Look(job);
                 };
-                let busy = state.busy.entry(device.id).or_default();
                 let limit = if device.is_rotating { 1 } else { self.readers };
-                if *busy >= limit {
+                if state.busy.get(&device.id).is_some_and(|&readers| readers >= limit) {
                     continue;
                 }
                 let pieces = job.take_group(&mut course, device, self.hasher.backend().lanes());
                 if pieces.is_empty() {
                     continue;
                 }
-                *busy += 1;
                 course.running += 1;
                 drop(course);
+                state.begin();
+                *state.busy.entry(device.id).or_default() += 1;
                 return Turn::Group(job, device, pieces);
             }
             if state.stop && state.jobs.is_empty() {
                 return Turn::Stop;
             }
+            if state.spare > 0 {
+                state.spare -= 1;
+                return Turn::Stop;
+            }
+            state.idle += 1;
             state = self.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state.idle -= 1;
         }
     }
 
@@ -331,6 +409,7 @@ impl Shared {
         if let Some(busy) = state.busy.get_mut(&device.id) {
             *busy -= 1;
         }
+        state.returned = Some(Instant::now());
         let mut course = job.course();
         course.running -= 1;
         course.error = course.error.take().or(found.error);
@@ -400,3 +479,6 @@ fn stamps(request: &CheckRequest) -> Vec<FileStamp> {
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests;

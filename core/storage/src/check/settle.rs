@@ -2,13 +2,12 @@
 //! files are read, what of them is only in memory goes to the disk.
 
 use super::CheckRequest;
-use crate::{StorageError, paths};
+use crate::{StorageError, error::folder_needs_no_sync, paths};
 use metainfo::FileIndex;
 use rustix::fs::Advice;
 use std::{
     collections::BTreeSet,
-    fs,
-    io::{self, ErrorKind},
+    fs, io,
     os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::Path,
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -73,15 +72,7 @@ fn is_settled(meta: &fs::Metadata) -> bool {
 fn sync_folder(folder: &Path) -> Result<(), StorageError> {
     let result = fs::File::open(folder).and_then(|folder| folder.sync_all());
     match result {
-        // Some file systems know no sync of folders, and one may be searched but not read.
-        Err(error)
-            if matches!(
-                error.kind(),
-                ErrorKind::InvalidInput | ErrorKind::Unsupported | ErrorKind::PermissionDenied
-            ) =>
-        {
-            Ok(())
-        }
+        Err(error) if folder_needs_no_sync(&error) => Ok(()),
         result => result.map_err(|error| StorageError::new(folder.to_path_buf(), error)),
     }
 }

@@ -211,7 +211,12 @@ impl Store {
                 let op = FileOp::Rename { from: names.copy, to: names.file };
                 self.adoption_step(ring, index, Step::Renaming, op);
             }
-            (Step::Renaming, Ok(_)) => self.end_adoption(ring, index, Place::Wanted),
+            (Step::Renaming, Ok(_)) => {
+                if let Some(torrent) = self.torrents.get_mut(key) {
+                    torrent.writing().name_given(&names.file, None);
+                }
+                self.end_adoption(ring, index, Place::Wanted);
+            }
             (_, Err(error)) => {
                 let error = StorageError::new(names.file, error);
                 self.submit(ring, Op::Forgotten, FileOp::Unlink { path: names.copy });

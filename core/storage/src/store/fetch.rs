@@ -59,7 +59,7 @@ impl Store {
     /// read ahead; [`StoreEvent::Fetched`] or [`StoreEvent::FetchFailed`] follows with the cookie.
     /// Opens what must be opened.
     pub fn fetch(&mut self, ring: &mut Ring, key: StoreKey, block: BlockRange, cookie: u64) {
-        if self.queue.len() >= self.limits.in_line {
+        if self.lanes.in_line(key.lane) >= self.limits.in_line {
             let error = StorageError::Busy;
             return self.emit(key, StoreEvent::FetchFailed { key, cookie, block, error });
         }
@@ -127,7 +127,7 @@ impl Store {
         let offset = torrent.layout.geometry().offset_of(piece) + u64::from(begin);
         let spans: Vec<Span> = torrent.layout.spans(offset, u64::from(end - begin)).collect();
         for span in spans {
-            if span.pad || self.under_way >= self.limits.under_way {
+            if span.pad || !self.lanes.has_room(key.lane) {
                 continue;
             }
             let work = Work::ReadAhead { length: span.length };

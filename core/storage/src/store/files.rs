@@ -13,7 +13,7 @@ use super::{
 use crate::{StorageError, StoreLimits, limits::WATCHED_PER_TICK, mapping::Mapped};
 use ring::{File, FileDone, FileOp, FileStat, OpenOptions, Ring};
 use slab::Slab;
-use std::{io, os::fd::AsFd, path::Path, path::PathBuf};
+use std::{io, os::fd::AsFd, path::Path, path::PathBuf, sync::Arc};
 
 enum Stage {
     Opening,
@@ -40,6 +40,8 @@ pub(super) struct OpenFile {
     mapped: Option<Mapped>,
     pub(super) direct: Direct,
     waiting: Vec<Task>,
+    /// Whether its name is being looked up.
+    watched: bool,
 }
 
 /// The files that are open or about to be, by slot.
@@ -192,6 +194,7 @@ impl Store {
             mapped: None,
             direct: Direct::default(),
             waiting: vec![task],
+            watched: false,
         });
         if let Some(torrent) = self.torrents.get_mut(key) {
             torrent.set_slot(file, slot);
@@ -289,6 +292,11 @@ impl Store {
         {
             return self.abandon(ring, slot, |file| StorageError::Truncated { file });
         }
+        if open.writable {
+            let path = torrent.path(open.file);
+            let root = (!open.folder_made).then(|| Arc::clone(&torrent.root));
+            torrent.writing().name_given(&path, root.as_deref());
+        }
         let length = torrent.expected_length(open.file);
         let allocate = torrent.allocation == Allocation::Full && stat.allocated < length;
         if open.writable && place == Place::Wanted && (stat.length < length || allocate) {
@@ -367,22 +375,32 @@ impl Store {
     /// Looks at the names of some open files, to see that they still mean the same files; to be
     /// called about once a second. What is wrong comes as [`StoreEvent::FileTrouble`].
     pub fn tick(&mut self, ring: &mut Ring) {
+        for device in self.lanes.tick() {
+            let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
+            tracing::warn!(device = format!("{major}:{minor}"), "the disk does not answer");
+        }
+        self.advance(ring);
         let slots = self.files.slab.capacity();
         for _ in 0..slots.min(WATCHED_PER_TICK) {
             self.watch_hand = (self.watch_hand + 1) % slots;
             let slot = self.watch_hand;
             let Some(open) = self.files.slab.get(slot) else { continue };
             let (key, file) = (open.key, open.file);
+            if open.watched || self.lanes.is_stalled(key.lane) {
+                continue;
+            }
             if let (Stage::Ready(_), Some(torrent)) = (&open.stage, self.torrents.get(key)) {
                 let path = torrent.path(file);
+                self.files.slab[slot].watched = true;
                 self.submit(ring, Op::Watch { slot, key, file }, FileOp::Stat { path });
             }
         }
     }
 
     pub(super) fn on_watched(&mut self, slot: usize, key: StoreKey, file: u32, done: FileDone) {
-        let Some(open) = self.files.slab.get(slot) else { return };
-        if open.key != key || open.file != file || !matches!(open.stage, Stage::Ready(_)) {
+        let Some(open) = self.files.of(slot, key, file) else { return };
+        open.watched = false;
+        if !matches!(open.stage, Stage::Ready(_)) {
             return;
         }
         let Some(torrent) = self.torrents.get_mut(key) else { return };

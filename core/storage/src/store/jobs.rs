@@ -4,7 +4,7 @@ use super::{Store, StoreEvent, StoreKey, direct::is_refusal, torrent::Place};
 use crate::StorageError;
 use metainfo::{Bitfield, BlockRange, PieceIndex};
 use ring::{Buf, File, FileDone, FileOp, Ring};
-use std::{io, ops::Range, rc::Rc};
+use std::{collections::BTreeSet, io, ops::Range, path::PathBuf, rc::Rc};
 
 /// What an operation of the ring was for.
 pub(super) enum Op {
@@ -16,6 +16,8 @@ pub(super) enum Op {
     Adopt { adoption: usize },
     /// A second opening of a file, for writes past the page cache ([`super::direct`]).
     Direct { slot: usize, key: StoreKey, file: u32 },
+    /// A step in making the names in a folder durable ([`super::sync`]).
+    Folder { job: usize, path: PathBuf },
     /// A look at the name of an open file.
     Watch { slot: usize, key: StoreKey, file: u32 },
     /// Nobody waits for the result.
@@ -84,7 +86,7 @@ pub(super) struct Job {
 pub(super) enum JobKind {
     Fetch { cookie: u64, block: BlockRange, data: Option<Buf> },
     Write { piece: PieceIndex },
-    Sync { pieces: Bitfield, files: Vec<u32> },
+    Sync { pieces: Bitfield, files: Vec<u32>, folders: BTreeSet<PathBuf> },
     Stamp,
     Settle,
 }
@@ -95,15 +97,22 @@ impl Store {
         self.jobs.insert(Job { key, kind, left: 1, error: None })
     }
 
-    /// Starts a task, or puts it in line.
-    pub(super) fn start(&mut self, ring: &mut Ring, task: Task) {
-        if let Some(job) = task.work.job().and_then(|job| self.jobs.get_mut(job)) {
+    /// Makes a job wait for one more [`Store::end_task`].
+    pub(super) fn extend_job(&mut self, job: usize) {
+        if let Some(job) = self.jobs.get_mut(job) {
             job.left += 1;
         }
-        if self.under_way >= self.limits.under_way {
-            self.queue.push_back(task);
-        } else {
-            self.under_way += 1;
+    }
+
+    /// Starts a task, or puts it in line.
+    pub(super) fn start(&mut self, ring: &mut Ring, task: Task) {
+        if let Some(job) = task.work.job() {
+            self.extend_job(job);
+        }
+        if let Work::Write { range, .. } = &task.work {
+            self.lanes.add_writing(task.key.lane, range.len());
+        }
+        if let Some(task) = self.lanes.enter(task.key.lane, task) {
             self.route(ring, task);
         }
     }
@@ -202,11 +211,7 @@ impl Store {
     }
 
     /// An error with the task's file, which is opened anew at the next request.
-    fn fault(
-        &mut self,
-        task: &Task,
-        error: impl FnOnce(std::path::PathBuf) -> StorageError,
-    ) -> StorageError {
+    fn fault(&mut self, task: &Task, error: impl FnOnce(PathBuf) -> StorageError) -> StorageError {
         self.close_file(task.key, task.file);
         match self.torrents.get(task.key) {
             Some(torrent) => error(torrent.path(task.file)),
@@ -239,7 +244,10 @@ impl Store {
 
     /// Ends a task that was under way. The next in line begins with [`Store::advance`].
     pub(super) fn finish(&mut self, ring: &mut Ring, task: Task, result: Result<(), StorageError>) {
-        self.under_way -= 1;
+        if let Work::Write { range, .. } = &task.work {
+            self.lanes.end_writing(task.key.lane, range.len());
+        }
+        self.lanes.end(task.key.lane);
         if let Some(job) = task.work.job() {
             drop(task);
             self.end_task(ring, job, result);
@@ -248,10 +256,7 @@ impl Store {
 
     /// Begins tasks that are in line, as far as there is room.
     pub(super) fn advance(&mut self, ring: &mut Ring) {
-        while self.under_way < self.limits.under_way
-            && let Some(next) = self.queue.pop_front()
-        {
-            self.under_way += 1;
+        while let Some(next) = self.lanes.next() {
             self.route(ring, next);
         }
     }
@@ -294,7 +299,10 @@ impl Store {
                 self.emit(key, event);
             }
             JobKind::Write { piece } => self.on_piece_done(key, piece, error),
-            JobKind::Sync { pieces, files } => self.on_data_synced(ring, key, pieces, files, error),
+            JobKind::Sync { pieces, files, folders } => match error {
+                None => self.on_data_synced(ring, key, pieces, files),
+                Some(error) => self.on_sync_failed(ring, key, &pieces, folders, error),
+            },
             JobKind::Stamp => self.on_stamped(ring, key),
             JobKind::Settle => {
                 let event = match error {

@@ -9,6 +9,7 @@ mod direct;
 mod fetch;
 mod files;
 mod jobs;
+mod lanes;
 mod seed;
 mod sync;
 mod torrent;
@@ -21,6 +22,7 @@ use adopt::Adoption;
 use fetch::ReadAhead;
 use files::OpenFiles;
 use jobs::{Job, Op, Task};
+use lanes::Lanes;
 use metainfo::{Bitfield, BlockRange, FileIndex, PieceIndex};
 use ring::{Buf, FileDone, FileOp, PinnedBytes, Ring, Token};
 use slab::Slab;
@@ -157,8 +159,7 @@ pub struct Store {
     jobs: Slab<Job>,
     ops: Slab<Op>,
     adoptions: Slab<Adoption>,
-    queue: VecDeque<Task>,
-    under_way: usize,
+    lanes: Lanes,
     read_ahead: ReadAhead,
     watch_hand: usize,
     zeros: Rc<dyn PinnedBytes>,
@@ -171,14 +172,13 @@ impl Store {
     /// A store of no torrents.
     pub fn new(limits: StoreLimits) -> Store {
         Store {
+            lanes: Lanes::new(limits.under_way),
             limits,
             torrents: Torrents::default(),
             files: OpenFiles::default(),
             jobs: Slab::new(),
             ops: Slab::new(),
             adoptions: Slab::new(),
-            queue: VecDeque::new(),
-            under_way: 0,
             read_ahead: ReadAhead::default(),
             watch_hand: 0,
             zeros: mapping::zeros(),
@@ -190,7 +190,8 @@ impl Store {
     /// Takes in a torrent. Nothing is opened until it is needed. No piece counts as had until
     /// [`Store::set_durable`] says so.
     pub fn add(&mut self, files: TorrentFiles) -> StoreKey {
-        self.torrents.add(files)
+        let lane = self.lanes.of(files.device);
+        self.torrents.add(files, lane)
     }
 
     /// Lets a torrent go. Its files close; operations under way end without a trace.
@@ -231,12 +232,12 @@ impl Store {
 
     /// Operations under way, and those in line behind them.
     pub fn load(&self) -> (usize, usize) {
-        (self.under_way, self.queue.len())
+        self.lanes.load()
     }
 
     /// Whether nothing is under way or in line.
     pub fn is_idle(&self) -> bool {
-        self.ops.is_empty() && self.queue.is_empty() && self.adoptions.is_empty()
+        self.ops.is_empty() && self.lanes.is_empty() && self.adoptions.is_empty()
     }
 
     /// Takes the end of a file operation whose token is in [`TOKEN_SPACE`].
@@ -251,6 +252,7 @@ impl Store {
             Op::Task(task) => self.on_task_done(ring, task, done),
             Op::Adopt { adoption } => self.on_adopt_done(ring, adoption, done),
             Op::Direct { slot, key, file } => self.on_direct_opened(slot, key, file, done),
+            Op::Folder { job, path } => self.on_folder_step(ring, job, path, done),
             Op::Watch { slot, key, file } => self.on_watched(slot, key, file, done),
             Op::Forgotten => {}
         }
@@ -258,6 +260,16 @@ impl Store {
             self.begin_drained(ring);
         }
         self.advance(ring);
+    }
+
+    /// Whether the torrent's device gives no answer: what is asked of it waits.
+    pub fn is_stalled(&self, key: StoreKey) -> bool {
+        self.lanes.is_stalled(key.lane)
+    }
+
+    /// Bytes of pieces that wait to be written on devices that give no answer.
+    pub fn stalled_bytes(&self) -> u64 {
+        self.lanes.stalled_bytes()
     }
 
     fn submit(&mut self, ring: &mut Ring, op: Op, file_op: FileOp) {

@@ -5,13 +5,14 @@
 //! sync, even if its file is being synced now.
 
 use super::{
-    Store, StoreEvent, StoreKey, Task,
+    Op, Store, StoreEvent, StoreKey, Task,
     jobs::{JobKind, Work},
     torrent::{Held, Writing},
 };
-use crate::{FileStamp, StorageError};
+use crate::{FileStamp, StorageError, error::folder_needs_no_sync};
 use metainfo::Bitfield;
-use ring::{FileStat, Ring};
+use ring::{FileDone, FileOp, FileStat, OpenOptions, Ring};
+use std::{collections::BTreeSet, io, path::PathBuf};
 
 impl Store {
     /// Says which pieces the files have for sure, from resume data or a recheck, and how the files
@@ -26,9 +27,10 @@ impl Store {
         };
     }
 
-    /// Makes what has been written durable (fdatasync(2) of the files written since the last sync);
-    /// [`StoreEvent::Synced`] or [`StoreEvent::SyncFailed`] follows. A second call while one is
-    /// under way makes another sync follow it.
+    /// Makes what has been written durable (fdatasync(2) of the files written since the last sync,
+    /// and fsync(2) of the folders that have got new names); [`StoreEvent::Synced`] or
+    /// [`StoreEvent::SyncFailed`] follows. A second call while one is under way makes another sync
+    /// follow it.
     pub fn sync(&mut self, ring: &mut Ring, key: StoreKey) {
         let Some(torrent) = self.torrents.get_mut(key) else { return };
         let writing = torrent.writing();
@@ -39,43 +41,82 @@ impl Store {
         writing.syncing = true;
         let pieces = writing.written.clone();
         let files: Vec<u32> = std::mem::take(&mut writing.dirty).into_iter().collect();
-        let job = self.begin_job(key, JobKind::Sync { pieces, files: files.clone() });
+        let folders = std::mem::take(&mut writing.named);
+        let kind = JobKind::Sync { pieces, files: files.clone(), folders: folders.clone() };
+        let job = self.begin_job(key, kind);
         for file in files {
             self.start(ring, Task { key, file, offset: 0, work: Work::Sync { job } });
+        }
+        for path in folders {
+            self.extend_job(job);
+            let op = FileOp::Open { path: path.clone(), options: OpenOptions::READ };
+            self.submit(ring, Op::Folder { job, path }, op);
         }
         self.end_task(ring, job, Ok(()));
     }
 
-    /// The data is safe, or not; if so, the files' new stamps are taken before it is told.
+    /// A folder was opened, or the names in it are on the disk.
+    pub(super) fn on_folder_step(
+        &mut self,
+        ring: &mut Ring,
+        job: usize,
+        path: PathBuf,
+        done: FileDone,
+    ) {
+        let result = match (done.result, done.file) {
+            (Ok(_), Some(file)) => {
+                return self.submit(ring, Op::Folder { job, path }, FileOp::SyncAll { file });
+            }
+            // A folder that has gone took its files with it, which shows there.
+            (Err(error), _)
+                if error.kind() != io::ErrorKind::NotFound && !folder_needs_no_sync(&error) =>
+            {
+                Err(StorageError::new(path, error))
+            }
+            _ => Ok(()),
+        };
+        self.end_task(ring, job, result);
+    }
+
+    /// The data is safe; the files' new stamps are taken before it is told.
     pub(super) fn on_data_synced(
         &mut self,
         ring: &mut Ring,
         key: StoreKey,
         pieces: Bitfield,
         files: Vec<u32>,
-        error: Option<StorageError>,
     ) {
         let Some(torrent) = self.torrents.get_mut(key) else { return };
-        let geometry = torrent.layout.geometry();
-        let writing = torrent.writing();
-        if let Some(error) = error {
-            let mut suspect = Bitfield::none(pieces.piece_count());
-            for piece in pieces.iter().filter_map(|index| geometry.piece(index)) {
-                if !writing.durable.has(piece) {
-                    suspect.set(piece);
-                    writing.written.clear(piece);
-                }
-            }
-            self.events.push_back(StoreEvent::SyncFailed { key, suspect, error });
-            return self.end_sync(ring, key);
-        }
-        writing.durable = pieces;
+        torrent.writing().durable = pieces;
         let unknown = torrent.files_without_stamp();
         let job = self.begin_job(key, JobKind::Stamp);
         for file in files.into_iter().chain(unknown) {
             self.start(ring, Task { key, file, offset: 0, work: Work::Stamp { job } });
         }
         self.end_task(ring, job, Ok(()));
+    }
+
+    pub(super) fn on_sync_failed(
+        &mut self,
+        ring: &mut Ring,
+        key: StoreKey,
+        pieces: &Bitfield,
+        folders: BTreeSet<PathBuf>,
+        error: StorageError,
+    ) {
+        let Some(torrent) = self.torrents.get_mut(key) else { return };
+        let geometry = torrent.layout.geometry();
+        let writing = torrent.writing();
+        writing.named.extend(folders);
+        let mut suspect = Bitfield::none(pieces.piece_count());
+        for piece in pieces.iter().filter_map(|index| geometry.piece(index)) {
+            if !writing.durable.has(piece) {
+                suspect.set(piece);
+                writing.written.clear(piece);
+            }
+        }
+        self.events.push_back(StoreEvent::SyncFailed { key, suspect, error });
+        self.end_sync(ring, key);
     }
 
     pub(super) fn stamp(&mut self, task: &Task, stat: Option<FileStat>) {

@@ -1,5 +1,6 @@
 //! What the store remembers of each torrent: little while nothing of it is open or being written.
 
+use super::lanes::LaneIndex;
 use crate::{FileStamp, paths};
 use metainfo::{Bitfield, File, FileIndex, InfoHash, Layout};
 use slab::Slab;
@@ -10,10 +11,12 @@ use std::{
 };
 
 /// A torrent of one [`crate::Store`]. Never taken for another one after its removal.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub struct StoreKey {
     slot: u32,
     generation: u32,
+    /// Where its work waits: the line of its device.
+    pub(super) lane: LaneIndex,
 }
 
 impl StoreKey {
@@ -47,6 +50,9 @@ pub struct TorrentFiles {
     pub wanted: Option<Box<[bool]>>,
     /// How space is reserved.
     pub allocation: Allocation,
+    /// The device that the files are on (`st_dev`), or 0: torrents of one device wait for it
+    /// together, and those of others do not.
+    pub device: u64,
 }
 
 /// Where a file's bytes are.
@@ -96,6 +102,8 @@ pub(super) struct Writing {
     pub durable: Bitfield,
     /// Files written since the last sync began.
     pub dirty: BTreeSet<u32>,
+    /// Folders that may have got names since the last sync began.
+    pub named: BTreeSet<PathBuf>,
     /// The files as they were when last synced; what is not in it is not known.
     pub stamps: Vec<FileStamp>,
     /// Whether a sync is under way.
@@ -215,12 +223,24 @@ impl Torrent {
 }
 
 impl Writing {
+    /// Notes that a file may have a name that is not durable, which goes for one that was there
+    /// already as well: a process that was killed may have made it. So may the folders above it, up
+    /// to the one that the torrent is in, or all if that was made just now.
+    pub fn name_given(&mut self, path: &Path, root: Option<&Path>) {
+        let outside = root.and_then(Path::parent);
+        let folders = path.ancestors().skip(1);
+        let folders =
+            folders.take_while(|at| outside.is_none_or(|outside| at.starts_with(outside)));
+        self.named.extend(folders.filter(|f| !f.as_os_str().is_empty()).map(Path::to_path_buf));
+    }
+
     /// With these pieces had, and stamps as far as they are known.
     pub fn new(durable: &Bitfield, stamps: &[FileStamp]) -> Writing {
         Writing {
             written: durable.clone(),
             durable: durable.clone(),
             dirty: BTreeSet::new(),
+            named: BTreeSet::new(),
             stamps: stamps.to_vec(),
             syncing: false,
             sync_again: false,
@@ -236,7 +256,7 @@ pub(super) struct Torrents {
 }
 
 impl Torrents {
-    pub fn add(&mut self, files: TorrentFiles) -> StoreKey {
+    pub fn add(&mut self, files: TorrentFiles, lane: LaneIndex) -> StoreKey {
         self.generation = self.generation.wrapping_add(1);
         let none = Bitfield::none(files.layout.geometry().piece_count());
         let places = files.wanted.filter(|wanted| wanted.contains(&false)).map(|wanted| {
@@ -257,7 +277,7 @@ impl Torrents {
             open: 0,
             places,
         });
-        StoreKey { slot: slot as u32, generation: self.generation }
+        StoreKey { slot: slot as u32, generation: self.generation, lane }
     }
 
     pub fn remove(&mut self, key: StoreKey) {

@@ -74,6 +74,7 @@ impl Sample {
             root: root.into(),
             wanted: None,
             allocation: Allocation::Sparse,
+            device: 0,
         }
     }
 

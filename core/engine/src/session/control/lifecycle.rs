@@ -179,7 +179,7 @@ impl Inner {
                 }
                 control.tell(id, Event::Error(message));
             }
-            Found::Files { trusted, doubtful, stamps } if doubtful.is_none() => {
+            Found::Files { trusted, doubtful, stamps, device } if doubtful.is_none() => {
                 if let Some(torrent) = control.catalog.change(id) {
                     torrent.have = Arc::new(trusted.clone());
                     measure(torrent);
@@ -195,7 +195,7 @@ impl Inner {
                 let Some(torrent) = control.catalog.change(id) else { return };
                 let Some(entry) = control.entries.get_mut(&id) else { return };
                 if entry.has_turn(torrent, &control.settings) {
-                    self.run(control, id, trusted, stamps);
+                    self.run(control, id, trusted, stamps, device);
                 } else {
                     entry.wait(torrent);
                     self.turns.notify_one();
@@ -272,6 +272,7 @@ impl Inner {
         id: TorrentId,
         have: Bitfield,
         stamps: Vec<FileStamp>,
+        device: u64,
     ) {
         control.note_completion(id);
         let Some(torrent) = control.catalog.get(id) else { return };
@@ -303,6 +304,7 @@ impl Inner {
             layout: Arc::clone(&entry.disk),
             hashes: Arc::clone(&torrent.meta.hashes),
             root: torrent.data_dir().into(),
+            device,
             have,
             stamps,
             priorities: torrent.file_priorities.clone(),

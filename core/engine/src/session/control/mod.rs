@@ -110,6 +110,8 @@ struct Entry {
     resume: Option<Arc<ResumeData>>,
     /// When a torrent in trouble is tried again, seconds since 1970.
     retry_at: Option<u64>,
+    /// Panics that it has ended shards with.
+    panics: u32,
     /// Somebody has asked for it to start while its files were being looked at: if they are found
     /// unfit, the look may have been too early.
     look_again: bool,
@@ -332,6 +334,7 @@ impl Control {
             owes_script: false,
             resume: resume.map(Arc::new),
             retry_at: None,
+            panics: 0,
             look_again: false,
             turn: None,
             jumps: false,

@@ -57,6 +57,7 @@ impl Inner {
                 let mut control = self.lock();
                 self.on_left(&mut control, id, run);
             }
+            Report::Stalled { id, run, is_stalled } => self.lock().on_stalled(id, run, is_stalled),
             Report::Trouble { id, run, message } => {
                 let mut guard = self.lock();
                 let control = &mut *guard;
@@ -77,7 +78,7 @@ impl Inner {
             Report::Banned { id, addr } => self.lock().tell(id, Event::PeerBanned(addr)),
             Report::WantsPeers(id) => self.announcer.want_peers(key(id)),
             Report::Stopped { id, run, have } => self.on_stopped(id, run, have),
-            Report::Ended { shard, end } => self.on_shard_ended(shard, end),
+            Report::Ended { shard, end, culprit } => self.on_shard_ended(shard, end, culprit),
         }
     }
 
@@ -152,8 +153,9 @@ impl Inner {
     }
 
     /// The torrents of a shard that panicked start again: on the one that took its place as soon as
-    /// that has confirmed that it does not run them, or else on others.
-    fn on_shard_ended(self: &Arc<Self>, shard: usize, end: End) {
+    /// that has confirmed that it does not run them, or else on others. One that was being dealt with
+    /// when shards panicked, and so for a second time, has to wait.
+    fn on_shard_ended(self: &Arc<Self>, shard: usize, end: End, culprit: Option<TorrentId>) {
         let mut guard = self.lock();
         let control = &mut *guard;
         if end != End::Replaced {
@@ -166,6 +168,9 @@ impl Inner {
             return;
         }
         control.restarts[shard] += u64::from(end == End::Replaced);
+        if let Some(id) = culprit {
+            control.blame(id);
+        }
         let mut lost = Vec::new();
         for (&id, entry) in &mut control.entries {
             if matches!(entry.phase, Phase::Running | Phase::Leaving) && entry.shard == shard {
@@ -277,6 +282,50 @@ impl Inner {
     }
 }
 
+impl Control {
+    /// The torrent goes on: what is in memory is served, and the rest waits for the disk.
+    fn on_stalled(&mut self, id: TorrentId, run: u32, is_stalled: bool) {
+        let Some(entry) = self.entries.get(&id) else { return };
+        if entry.run != run || !matches!(entry.phase, Phase::Running) {
+            return;
+        }
+        let Some(torrent) = self.catalog.change(id) else { return };
+        if is_stalled {
+            let folder = torrent.data_dir();
+            let message = format!("{}: the disk does not answer", folder.display());
+            torrent.trouble = Some(Trouble::Local(message.clone()));
+            self.tell(id, Event::Error(message));
+        } else if matches!(torrent.trouble, Some(Trouble::Local(_))) {
+            torrent.trouble = None;
+        }
+    }
+
+    /// A shard panicked while it dealt with this torrent. Once may have been chance.
+    fn blame(&mut self, id: TorrentId) {
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        entry.panics += 1;
+        let times = entry.panics;
+        tracing::error!(
+            torrent = id.0,
+            times,
+            "the shard panicked while it dealt with this torrent"
+        );
+        let Some(further) = times.checked_sub(2) else { return };
+        let wait = limits::PANIC_RETRY.saturating_mul(1 << further.min(8));
+        let wait = wait.min(limits::PANIC_RETRY_MAX);
+        entry.retry_at = Some(unix_now() + wait.as_secs());
+        let hours = wait.as_secs() / 3600;
+        let message = format!(
+            "a fault of the server shows with this torrent, {times} times so far: it rests for \
+             {hours} h, or until it is started; please report what the log says of it"
+        );
+        if let Some(torrent) = self.catalog.change(id) {
+            torrent.trouble = Some(Trouble::Local(message.clone()));
+        }
+        self.tell(id, Event::Error(message));
+    }
+}
+
 /// The session's own task: everything that shards, trackers and threads tell.
 pub(in crate::session) async fn run(
     inner: Arc<Inner>,
@@ -304,6 +353,8 @@ pub(in crate::session) async fn run(
                 if ticks % limits::ROOM_INTERVAL.as_secs() == 0 {
                     inner.ask_for_room();
                 }
+                inner.lookers.tick();
+                inner.checker.tick();
                 ticks += 1;
                 inner.on_tick(ticks % limits::SAVE_INTERVAL.as_secs() == 0);
             }
