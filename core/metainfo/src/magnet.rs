@@ -2,7 +2,7 @@
 
 use crate::{InfoHash, InfoHashV2};
 use data_encoding::{BASE32_NOPAD, HEXLOWER_PERMISSIVE};
-use std::{net::SocketAddr, ops::RangeInclusive};
+use std::{collections::HashSet, net::SocketAddr, ops::RangeInclusive};
 
 /// Why a text is no magnet link to a torrent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -52,6 +52,7 @@ impl Magnet {
         let scheme = link.get(..8).filter(|scheme| scheme.eq_ignore_ascii_case("magnet:?"));
         let query = &link[scheme.ok_or(MagnetError::NotMagnet)?.len()..];
         let mut magnet = Magnet::default();
+        let (mut trackers, mut web_seeds) = (HashSet::new(), HashSet::new());
         for (key, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {
             let value = percent_decoded(value);
             // `tr.1=` and `tr=` are the same.
@@ -59,8 +60,8 @@ impl Magnet {
             match key {
                 "xt" => magnet.set_hash(&value)?,
                 "dn" => magnet.name = Some(value),
-                "tr" => push_new(&mut magnet.trackers, value),
-                "ws" => push_new(&mut magnet.web_seeds, value),
+                "tr" => push_new(&mut magnet.trackers, &mut trackers, value),
+                "ws" => push_new(&mut magnet.web_seeds, &mut web_seeds, value),
                 "x.pe" => magnet.peers.extend(value.parse::<SocketAddr>()),
                 "so" => magnet.select_only.extend(value.split(',').filter_map(range)),
                 _ => {}
@@ -100,8 +101,9 @@ fn is_number(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-fn push_new(list: &mut Vec<String>, value: String) {
-    if !value.is_empty() && !list.contains(&value) {
+/// A link may have ten thousand trackers: comparing each with all takes a tenth of a second.
+fn push_new(list: &mut Vec<String>, seen: &mut HashSet<String>, value: String) {
+    if !value.is_empty() && seen.insert(value.clone()) {
         list.push(value);
     }
 }
