@@ -110,6 +110,7 @@ pub struct Process {
     world: World,
     machine: Machine,
     settings: Settings,
+    open_files: usize,
     listen: SocketAddr,
     directory: Directory,
     shards: Vec<Seat>,
@@ -134,7 +135,8 @@ struct Seat {
 }
 
 impl Process {
-    /// Starts so many shards on the machine, which all listen on its port.
+    /// Starts so many shards on the machine, which all listen on its port; each has at most so many
+    /// files open.
     ///
     /// # Errors
     /// If the real machine is out of descriptors or memory.
@@ -143,6 +145,7 @@ impl Process {
         machine: Machine,
         shards: usize,
         settings: &Settings,
+        open_files: usize,
         listen: SocketAddr,
     ) -> io::Result<Process> {
         let (reports_in, reports) = mpsc::channel(limits::REPORTS);
@@ -150,6 +153,7 @@ impl Process {
             world: world.clone(),
             machine,
             settings: settings.clone(),
+            open_files,
             listen,
             directory: Directory::default(),
             shards: Vec::new(),
@@ -198,7 +202,11 @@ impl Process {
         };
         let (id, mut ring) = self.world.ring(self.machine, &config)?;
         let listener = ring.listen(self.listen)?;
-        let limits = StoreLimits { direct_writes: false, ..StoreLimits::default() };
+        let limits = StoreLimits {
+            direct_writes: false,
+            open_files: self.open_files,
+            ..StoreLimits::default()
+        };
         let memory = u64::from(self.settings.download_memory_mib) << 20;
         let shard = Shard::new(ShardParts {
             number,

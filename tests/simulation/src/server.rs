@@ -45,6 +45,10 @@ pub struct Server {
     pub held: Vec<Held>,
     /// Upload slots and the like of all its torrents.
     pub swarm: swarm::Settings,
+    /// Trackers tell it nothing.
+    pub is_quiet: bool,
+    /// Files that each of its shards has open at a time.
+    pub open_files: usize,
     world: World,
     settings: Settings,
     shards: usize,
@@ -79,6 +83,8 @@ impl Server {
             addr,
             held: Vec::new(),
             swarm: swarm::Settings::default(),
+            is_quiet: false,
+            open_files: 1000,
             world: world.clone(),
             settings: Settings { sync_interval: rng.u32(1..6), ..Settings::default() },
             shards,
@@ -241,8 +247,14 @@ impl Server {
     }
 
     fn start_process(&mut self) -> Result<()> {
-        let process =
-            Process::start(&self.world, self.machine, self.shards, &self.settings, self.addr)?;
+        let process = Process::start(
+            &self.world,
+            self.machine,
+            self.shards,
+            &self.settings,
+            self.open_files,
+            self.addr,
+        )?;
         self.process = Some(process);
         (0..self.held.len()).try_for_each(|at| self.start(at, true))
     }
@@ -294,6 +306,15 @@ impl Server {
     pub fn harm(&mut self, rng: &mut fastrand::Rng) {
         let at = rng.usize(..self.held.len());
         self.held[at].harm(&self.world, self.machine, rng);
+    }
+
+    /// While it is down, somebody writes other bytes into its files.
+    pub fn tamper(&mut self, rng: &mut fastrand::Rng) -> Result<()> {
+        self.world.set_disk_capacity(self.machine, self.disk);
+        for held in self.held.iter().filter(|_| self.process.is_none()) {
+            held.tamper(&self.world, self.machine, rng)?;
+        }
+        Ok(())
     }
 
     /// Its disk fails in these ways for a while.

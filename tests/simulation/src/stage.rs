@@ -177,7 +177,7 @@ impl Stage {
             servers.map(|server| server.addr).chain(peers.map(|(_, peer)| peer.addr)).collect();
         for server in &mut self.servers {
             let asks = server.held.get(torrent).is_some_and(|held| held.wants_peers);
-            if !asks || self.rng.u32(..100) < self.tracker_fails {
+            if !asks || server.is_quiet || self.rng.u32(..100) < self.tracker_fails {
                 continue;
             }
             let mut named: Vec<SocketAddr> =

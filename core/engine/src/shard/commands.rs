@@ -105,6 +105,7 @@ impl Shard {
         if is_adopting {
             self.store.set_wanted(&mut self.ring, store, &wanted);
         }
+        let lacks_empty = lacks_empty_files(&start, &wanted);
         let torrent = Torrent::new(start, store, self.budget.clone(), self.now);
         let (id, info_hash) = (torrent.id, torrent.info_hash);
         let slot = self.torrents.insert(Box::new(torrent));
@@ -115,6 +116,9 @@ impl Shard {
         self.by_id.insert(id, slot);
         self.by_hash.insert(info_hash, slot);
         self.directory.insert(info_hash, self.number);
+        if lacks_empty && self.torrents[slot].swarm.is_complete() {
+            self.store.make_empty_files(&mut self.ring, store);
+        }
         self.renew_limits(slot);
     }
 
@@ -146,7 +150,7 @@ impl Shard {
         if self.store.is_stalled(torrent.store) {
             return self.end_torrent(slot);
         }
-        if torrent.writing > 0 || torrent.syncing {
+        if torrent.writing > 0 || torrent.syncing || torrent.settling {
             return;
         }
         if (torrent.dirty || torrent.unsettled) && !torrent.sync_failed {
@@ -177,6 +181,16 @@ impl Shard {
             slots.into_iter().for_each(|slot| self.stop_torrent(slot));
         }
     }
+}
+
+/// Whether wanted files without bytes are not there: they are made after everything else, and what
+/// ended the last run may have come before.
+fn lacks_empty_files(start: &StartTorrent, wanted: &[bool]) -> bool {
+    start.layout.files().any(|(index, file)| {
+        let is_real = !file.is_pad() && !file.attributes().symlink;
+        let is_empty = is_real && file.length() == 0 && wanted[index.as_usize()];
+        is_empty && start.stamps.get(index.as_usize()) == Some(&FileStamp::ABSENT)
+    })
 }
 
 /// Which wanted files can be used as they are. While there is a part file, one that is not in its

@@ -89,11 +89,11 @@ impl Shard {
         ensure(self.outbox.len() <= limits::REPORTS, || "too many reports wait".into())?;
         ensure(self.connecting <= self.settings.connecting_limit, || "too many connect".into())?;
         let (under_way, in_line) = self.store.load();
-        let bounds = storage::StoreLimits::default();
+        let bounds = self.store.limits();
         ensure(under_way <= bounds.under_way, || format!("{under_way} operations at a time"))?;
         ensure(in_line <= bounds.in_line, || format!("{in_line} operations in line"))?;
         let open = self.store.open_files();
-        ensure(open <= bounds.open_files, || "too many open files".into())?;
+        ensure(open <= bounds.open_files + bounds.under_way, || format!("{open} open files"))?;
         let has_work = !self.torrents.is_empty() || !self.store.is_idle();
         ensure(has_work || open == 0, || format!("{open} files of no torrent are open"))?;
         for conn in self.conns.iter() {

@@ -62,11 +62,18 @@ impl Shard {
                 }
                 self.trouble(key, &error);
             }
-            StoreEvent::FileTrouble { key, error } => self.trouble(key, &error),
+            StoreEvent::FileTrouble { key, error } => {
+                if let Some(slot) = self.torrent_of(key) {
+                    self.torrents[slot].settling = false;
+                }
+                self.trouble(key, &error);
+            }
             StoreEvent::FilesFinished { key } => {
                 if let Some(slot) = self.torrent_of(key) {
+                    self.torrents[slot].settling = false;
                     self.report(Report::Settled(self.torrents[slot].id));
                     self.begin_sync(slot);
+                    self.go_on_stopping(slot);
                 }
             }
             StoreEvent::FileAdopted { .. } => {}
@@ -107,7 +114,8 @@ impl Shard {
     /// Everything that is wanted has been written: files get their exact shape, and what was written
     /// is made durable.
     pub(super) fn on_completed(&mut self, slot: usize) {
-        let Some(torrent) = self.torrents.get(slot) else { return };
+        let Some(torrent) = self.torrents.get_mut(slot) else { return };
+        torrent.settling = true;
         let (id, store) = (torrent.id, torrent.store);
         tracing::info!(torrent = %torrent.info_hash, "completed");
         publish_progress(torrent);

@@ -33,6 +33,8 @@ pub(super) struct Torrent {
     pub(super) dirty: bool,
     pub(super) next_sync: Duration,
     pub(super) syncing: bool,
+    /// After its completion, files are getting their exact shape.
+    pub(super) settling: bool,
     /// A sync has failed. The kernel tells of lost writes once, so that a later sync that succeeds
     /// says nothing of them: no piece becomes durable any more in this run.
     pub(super) sync_failed: bool,
@@ -95,6 +97,7 @@ impl Torrent {
             dirty: false,
             next_sync: now,
             syncing: false,
+            settling: false,
             sync_failed: false,
             unsettled: false,
             stopping: false,

@@ -84,11 +84,24 @@ pub(super) struct Job {
 }
 
 pub(super) enum JobKind {
-    Fetch { cookie: u64, block: BlockRange, data: Option<Buf> },
-    Write { piece: PieceIndex },
-    Sync { pieces: Bitfield, files: Vec<u32>, folders: BTreeSet<PathBuf> },
+    Fetch {
+        cookie: u64,
+        block: BlockRange,
+        data: Option<Buf>,
+    },
+    Write {
+        piece: PieceIndex,
+    },
+    Sync {
+        pieces: Bitfield,
+        files: Vec<u32>,
+        folders: BTreeSet<PathBuf>,
+    },
     Stamp,
-    Settle,
+    /// Files get their shape; what goes wrong is told if it matters.
+    Settle {
+        matters: bool,
+    },
 }
 
 impl Store {
@@ -304,8 +317,8 @@ impl Store {
                 Some(error) => self.on_sync_failed(ring, key, &pieces, folders, error),
             },
             JobKind::Stamp => self.on_stamped(ring, key),
-            JobKind::Settle => {
-                let event = match error {
+            JobKind::Settle { matters } => {
+                let event = match error.filter(|_| matters) {
                     None => StoreEvent::FilesFinished { key },
                     Some(error) => StoreEvent::FileTrouble { key, error },
                 };

@@ -230,6 +230,11 @@ impl Store {
         self.files.count()
     }
 
+    /// What it may hold at most.
+    pub fn limits(&self) -> &StoreLimits {
+        &self.limits
+    }
+
     /// Operations under way, and those in line behind them.
     pub fn load(&self) -> (usize, usize) {
         self.lanes.load()

@@ -57,6 +57,22 @@ impl Store {
     /// the torrent says to their length; files that are right are not opened.
     /// [`StoreEvent::FilesFinished`] or [`StoreEvent::FileTrouble`] follows.
     pub fn finish_files(&mut self, ring: &mut Ring, key: StoreKey) {
+        self.settle(ring, key, |_| true, true);
+    }
+
+    /// As [`Store::finish_files`] for the files without bytes alone, which a crash may have prevented
+    /// when everything else was there. Where they cannot be made, nothing depends on them.
+    pub fn make_empty_files(&mut self, ring: &mut Ring, key: StoreKey) {
+        self.settle(ring, key, |length| length == 0, false);
+    }
+
+    fn settle(
+        &mut self,
+        ring: &mut Ring,
+        key: StoreKey,
+        is_asked_for: impl Fn(u64) -> bool,
+        matters: bool,
+    ) {
         let Some(torrent) = self.torrents.get(key) else { return };
         let wanted: Vec<u32> = torrent
             .layout
@@ -64,11 +80,12 @@ impl Store {
             .filter(|(index, file)| {
                 let attributes = file.attributes();
                 let is_real = !attributes.pad && !attributes.symlink;
-                is_real && torrent.place(index.get()) == Place::Wanted
+                let is_here = is_real && torrent.place(index.get()) == Place::Wanted;
+                is_here && is_asked_for(file.length())
             })
             .map(|(index, _)| index.get())
             .collect();
-        let job = self.begin_job(key, JobKind::Settle);
+        let job = self.begin_job(key, JobKind::Settle { matters });
         for file in wanted {
             self.start(ring, Task { key, file, offset: 0, work: Work::Measure { job } });
         }

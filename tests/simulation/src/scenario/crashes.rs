@@ -133,6 +133,9 @@ pub(super) fn restart(seed: u64) -> Result<Summary> {
         for at in 0..stage.servers.len() {
             let pause = millis(&mut stage.rng, 1..3_000);
             stage.servers[at].crash(how, pause)?;
+            if stage.rng.u8(..) < 50 {
+                stage.servers[at].tamper(&mut stage.rng)?;
+            }
         }
     }
     stage.expect_completion(seconds(1200))?;

@@ -68,6 +68,19 @@ pub(super) fn leaving(seed: u64) -> Result<Summary> {
     stage.end()
 }
 
+/// Who comes first finds nobody, and must ask again: the seed that comes later calls nobody.
+pub(super) fn late_seed(seed: u64) -> Result<Summary> {
+    let mut stage = Stage::new(seed, &[vec![200_000]], 16_384)?;
+    for _ in 0..stage.rng.usize(1..3) {
+        stage.add_server(1, false)?;
+    }
+    let pause = millis(&mut stage.rng, 10_000..100_000);
+    stage.run_for(pause)?;
+    stage.add_server(1, true)?.is_quiet = true;
+    stage.expect_completion(seconds(600))?;
+    stage.end()
+}
+
 pub(super) fn poison(seed: u64) -> Result<Summary> {
     let mut stage = Stage::new(seed, &[vec![300_000, 200_000]], 32_768)?;
     stage.add_server(1, true)?;

@@ -18,7 +18,9 @@ pub(super) fn mixed(seed: u64) -> Result<Summary> {
     for number in 0..seeds + stage.rng.usize(1..=4) {
         let slots = if stage.rng.bool() { 50 } else { stage.rng.u32(1..5) };
         let shards = stage.rng.usize(1..=2);
-        stage.add_server(shards, number < seeds)?.swarm.upload_slots = slots;
+        let open_files = if stage.rng.bool() { 1000 } else { stage.rng.usize(1..5) };
+        let server = stage.add_server(shards, number < seeds)?;
+        (server.swarm.upload_slots, server.open_files) = (slots, open_files);
     }
     for _ in 0..stage.rng.usize(0..=4) {
         let manner = MANNERS[stage.rng.usize(..MANNERS.len())];
@@ -51,7 +53,12 @@ fn befall(stage: &mut Stage) -> Result<()> {
     let server = &mut stage.servers[victim];
     let machine = server.machine;
     match rng.u32(..12) {
-        0 => server.crash(Crash::Process, until - now)?,
+        0 => {
+            server.crash(Crash::Process, until - now)?;
+            if rng.bool() {
+                server.tamper(rng)?;
+            }
+        }
         1 => server.crash(Crash::Power, until - now)?,
         2 => world.partition(machine, other, until),
         3 => world.drop_clean_pages(machine),

@@ -49,6 +49,7 @@ pub const SCENARIOS: &[Scenario] = &[
     small("panics", "shards that panic while they serve and download", crashes::panics),
     small("clock-jumps", "clocks that jump and machines that sleep", crashes::clocks),
     small("last-seed-leaves", "the one seed leaves at 99 % and comes back", crowds::leaving),
+    small("late-seed", "the seed comes late and calls nobody", crowds::late_seed),
     small("poison", "half of the peers send wrong bytes", crowds::poison),
     small("restart", "everybody restarts at once, again and again", crashes::restart),
     big("flash-crowd", "one seed, and thirty servers that come at once", crowds::flash),
