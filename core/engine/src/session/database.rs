@@ -14,6 +14,7 @@ use std::{
     os::unix::ffi::{OsStrExt, OsStringExt},
     path::{Path, PathBuf},
     thread::JoinHandle,
+    time::{Duration, Instant},
 };
 use tokio::sync::oneshot;
 
@@ -241,9 +242,39 @@ impl Drop for Database {
     }
 }
 
+/// What nobody waits for is written together with what comes within this time.
+const LAZY_FOR: Duration = Duration::from_millis(50);
+
+/// Orders of one transaction at most: whoever is answered with the last of them waits for all.
+const BATCH: usize = 4096;
+
+/// Callers who were answered together ask again together, within this time of each other: one sync for
+/// all of them instead of one for the fastest and one for the rest.
+const COMPANY_FOR: Duration = Duration::from_millis(1);
+
+/// The orders of the next transaction. `company` is how many callers the last one had.
+fn gather(first: Order, queue: &Receiver<Order>, company: usize) -> Vec<Order> {
+    let begun = Instant::now();
+    let mut urgent = usize::from(first.done.is_some());
+    let mut orders = vec![first];
+    while orders.len() < BATCH {
+        let deadline = match urgent {
+            0 => begun + LAZY_FOR,
+            some if some < company => begun + COMPANY_FOR,
+            _ => begun,
+        };
+        let Ok(order) = queue.recv_deadline(deadline) else { return orders };
+        urgent += usize::from(order.done.is_some());
+        orders.push(order);
+    }
+    orders
+}
+
 fn write_all(mut connection: Connection, queue: &Receiver<Order>) {
+    let mut company = 0;
     while let Ok(first) = queue.recv() {
-        let orders: Vec<Order> = std::iter::once(first).chain(queue.try_iter()).collect();
+        let orders = gather(first, queue, company);
+        company = orders.iter().filter(|order| order.done.is_some()).count();
         if let Ok(()) = write_batch(&mut connection, &orders) {
             orders.into_iter().for_each(|order| order.answer(Ok(())));
             continue;
@@ -458,6 +489,34 @@ fn read_counters(connection: &Connection) -> rusqlite::Result<SessionCounters> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn order(waits: bool) -> Order {
+        let done = waits.then(|| oneshot::channel().0);
+        Order { write: Write::Counters(SessionCounters::default()), done }
+    }
+
+    #[test]
+    fn what_nobody_waits_for_is_written_when_somebody_does() {
+        let (orders, queue) = unbounded();
+        (0..3).for_each(|_| orders.send(order(false)).unwrap());
+        orders.send(order(true)).unwrap();
+        let begun = Instant::now();
+        assert_eq!(gather(order(false), &queue, 0).len(), 5);
+        assert!(begun.elapsed() < LAZY_FOR);
+        assert_eq!(gather(order(false), &queue, 0).len(), 1);
+        assert!(begun.elapsed() >= LAZY_FOR);
+    }
+
+    #[test]
+    fn callers_who_came_together_are_waited_for() {
+        let (orders, queue) = unbounded();
+        orders.send(order(true)).unwrap();
+        let begun = Instant::now();
+        assert_eq!(gather(order(true), &queue, 3).len(), 2);
+        assert!(begun.elapsed() >= COMPANY_FOR, "the third might have come");
+        (0..3).for_each(|_| orders.send(order(true)).unwrap());
+        assert_eq!(gather(order(true), &queue, 1).len(), 4, "what is there goes along");
+    }
 
     fn torrent(number: u8) -> StoredTorrent {
         StoredTorrent {
