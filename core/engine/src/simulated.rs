@@ -299,7 +299,7 @@ impl Process {
             }
             let seat = &mut self.shards[number];
             seat.free_at = now + TURN;
-            match seat.turn(now) {
+            match seat.turn(now, &self.world) {
                 Ok(result) => result?,
                 Err(_) => {
                     tracing::debug!(shard = number, "a shard panicked");
@@ -388,7 +388,11 @@ impl Seat {
     }
 
     /// One turn; the outer error is a panic that was ordered.
-    fn turn(&mut self, now: Duration) -> Result<io::Result<()>, Box<dyn std::any::Any + Send>> {
+    fn turn(
+        &mut self,
+        now: Duration,
+        world: &World,
+    ) -> Result<io::Result<()>, Box<dyn std::any::Any + Send>> {
         let Some(shard) = &mut self.shard else { return Ok(Ok(())) };
         let mut events = Vec::new();
         match catch_unwind(AssertUnwindSafe(|| shard.step(&mut events))) {
@@ -405,7 +409,11 @@ impl Seat {
             self.shard = None;
         } else if now >= self.next_check {
             self.next_check = now + CHECK_INTERVAL;
-            checked = shard.check();
+            let (known, open) = (shard.connections(), world.connections_of(self.ring));
+            checked = match known == open {
+                true => shard.check(),
+                false => Err(format!("{open} connections are open, of which it knows {known}")),
+            };
         }
         Ok(checked.map_err(io::Error::other))
     }

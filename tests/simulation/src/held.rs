@@ -48,6 +48,10 @@ pub struct Held {
     lost: Bitfield,
     /// Everything is to be checked at the next start.
     verify: bool,
+    /// Pieces that it has claimed since its last start.
+    claimed: Bitfield,
+    /// A file with such pieces that somebody has taken away: nobody but its operator makes it anew.
+    removed: Option<usize>,
     unfit: u32,
     counted: Counted,
 }
@@ -92,6 +96,8 @@ impl Held {
             kept: None,
             lost: Bitfield::none(torrent.layout.geometry().piece_count()),
             verify: false,
+            claimed: Bitfield::none(torrent.layout.geometry().piece_count()),
+            removed: None,
             unfit: 0,
             counted: Counted::default(),
         }
@@ -126,8 +132,21 @@ impl Held {
         self.pieces(of).map(|piece| u64::from(geometry.length_of(piece))).sum()
     }
 
-    /// It claims a piece from now on, which must be in the files.
-    pub fn gains(&self, world: &World, machine: Machine, piece: u32) -> Result<()> {
+    /// It claims one more piece from now on.
+    pub fn gains(&mut self, world: &World, machine: Machine, piece: u32) -> Result<()> {
+        self.has += 1;
+        if let Some(piece) = self.torrent.layout.geometry().piece(piece) {
+            self.claimed.set(piece);
+        }
+        if let Some(path) = self.removed.map(|file| &self.torrent.paths[file]) {
+            let is_back = world.stat(machine, path).is_ok();
+            ensure!(!is_back, "{} was made anew over pieces that it had", path.display());
+        }
+        self.claims(world, machine, piece)
+    }
+
+    /// It claims a piece, which must be in the files.
+    fn claims(&self, world: &World, machine: Machine, piece: u32) -> Result<()> {
         let piece = self.torrent.layout.geometry().piece(piece).context("no such piece")?;
         let is_there = self.lost.has(piece) || self.torrent.shows(world, machine, piece);
         ensure!(is_there, "piece {} is claimed and not in the files", piece.get());
@@ -136,7 +155,7 @@ impl Held {
 
     /// These pieces are in the files, as processes see them.
     pub fn check_files(&self, world: &World, machine: Machine, claimed: &Bitfield) -> Result<()> {
-        self.pieces(claimed).try_for_each(|piece| self.gains(world, machine, piece.get()))
+        self.pieces(claimed).try_for_each(|piece| self.claims(world, machine, piece.get()))
     }
 
     fn check_platter(&self, world: &World, machine: Machine, claimed: &Bitfield) -> Result<()> {
@@ -196,6 +215,9 @@ impl Held {
             self.is_harmed = true;
             let pieces = layout.pieces_of(index).filter_map(|piece| layout.geometry().piece(piece));
             pieces.for_each(|piece| {
+                if self.claimed.has(piece) && !cuts {
+                    self.removed = Some(index.as_usize());
+                }
                 self.lost.set(piece);
             });
             tracing::debug!(path = %path.display(), cuts, "harmed");
@@ -222,6 +244,7 @@ impl Held {
 
     /// Everything is checked when it starts next.
     pub fn verify(&mut self) {
+        self.removed = None;
         self.verify = true;
     }
 
@@ -278,6 +301,8 @@ impl Held {
             self.kept = Some(kept);
         }
         (self.verify, self.unfit, self.is_harmed) = (false, 0, false);
+        self.removed = None;
+        self.claimed.clone_from(&have);
         self.lost = Bitfield::none(have.piece_count());
         Ok(Look::Fit(have, report.stamps))
     }
@@ -307,6 +332,7 @@ impl Held {
         if !self.is_source {
             return self.verify();
         }
+        self.removed = None;
         for (path, content) in self.torrent.files() {
             // Where there is no room, it is tried again.
             let _ = world.put_file(machine, path, content);

@@ -169,7 +169,6 @@ impl Server {
         }
         for (id, piece) in process.step()? {
             let held = &mut self.held[id.0 as usize - 1];
-            held.has += 1;
             held.gains(&self.world, self.machine, piece)?;
         }
         while let Some(news) = self.process.as_mut().and_then(Process::poll) {
@@ -295,7 +294,8 @@ impl Server {
     /// Puts back the files of a torrent if they can be had nowhere else, and makes room for them.
     pub fn restore(&mut self, at: usize) -> Result<()> {
         self.world.set_disk_capacity(self.machine, self.disk);
-        let held = &self.held[at];
+        let held = &mut self.held[at];
+        held.verify();
         for (path, content) in held.torrent.files().filter(|_| held.is_source) {
             self.world.put_file(self.machine, path, content)?;
         }

@@ -26,6 +26,12 @@ impl Shard {
         stirred.map(|torrent| (torrent.id, torrent.swarm.have()))
     }
 
+    /// Connections that it knows of, but for those that are on their way to another shard.
+    pub(crate) fn connections(&self) -> usize {
+        let conns = self.conns.iter();
+        conns.filter(|conn| !matches!(conn.stage, Stage::Leaving { .. })).count()
+    }
+
     /// Looks at everything that must agree or has a bound; panics where a swarm is at odds with
     /// itself.
     pub(crate) fn check(&self) -> Result<(), Broken> {

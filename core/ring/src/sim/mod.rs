@@ -280,6 +280,13 @@ impl World {
         self.0.borrow_mut().machines[machine.0].is_up = true;
     }
 
+    /// Connections that the ring has told its user of, and not that they have ended.
+    pub fn connections_of(&self, ring: RingId) -> usize {
+        let inner = self.0.borrow();
+        let ends = inner.links.values().flat_map(|link| &link.ends);
+        ends.filter(|end| end.ring == Some(ring.0) && end.conn.is_some()).count()
+    }
+
     /// Connections that some ring of the machine holds.
     pub fn open_connections(&self, machine: Machine) -> usize {
         let inner = self.0.borrow();

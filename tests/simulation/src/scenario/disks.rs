@@ -7,7 +7,7 @@ use super::{
 };
 use crate::stage::{Stage, Summary};
 use anyhow::{Result, ensure};
-use ring::sim::{Crash, DiskFaults};
+use ring::sim::{Crash, DiskFaults, Network};
 use std::time::Duration;
 
 const FILES: [u64; 4] = [300_000, 1, 170_000, 90_000];
@@ -85,6 +85,8 @@ pub(super) fn bad(seed: u64) -> Result<Summary> {
 pub(super) fn vanishing(seed: u64) -> Result<Summary> {
     let lengths = [vec![200_000, 100_000], vec![150_000], vec![10, 180_000]];
     let mut stage = Stage::new(seed, &lengths, 16_384)?;
+    // Slow enough that files go while they are being written to.
+    stage.world.set_network(Network { bandwidth: 10_000..100_000, ..Network::default() });
     for is_full in [true, false, false] {
         let open_files = stage.rng.usize(1..5);
         stage.add_server(2, is_full)?.open_files = open_files;
