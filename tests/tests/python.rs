@@ -84,15 +84,9 @@ const EXCEPTED: &[(&str, &str)] = &[
     ("/config_dir", "each has its own"),
     ("/torrent_file", "each has its own"),
     ("/version", "each has its own"),
-    (
-        "/done_date",
-        "Transmission counts data that was there when the torrent came as finished then",
-    ),
     ("cache_size_mib", "the size is the daemon's own, by its cores"),
     ("cache_size_mb", "the size is the daemon's own, by its cores"),
     ("encryption", "there is no encryption yet"),
-    ("/slow/speed_limit_down", "the number of a limit that is off: 100 as elsewhere, not 0"),
-    ("/slow/speed_limit_up", "the number of a limit that is off: 100 as elsewhere, not 0"),
     ("peer_port", "told as it is, and changed at the next start"),
     ("peer_port_random_on_start", "a port is always chosen by whoever starts the daemon"),
 ];

@@ -9,7 +9,7 @@ use crate::{
 };
 use metainfo::InfoHash;
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -19,6 +19,8 @@ pub struct Catalog {
     /// Boxed: a tree filled in ascending order leaves half of its places empty.
     pub(crate) torrents: BTreeMap<TorrentId, Box<Torrent>>,
     by_hash: HashMap<InfoHash, TorrentId>,
+    /// Torrents that were removed, while the session is not done with them: nobody else sees them.
+    leaving: HashSet<TorrentId>,
     /// Every torrent by its last change: an entry for each [`Torrent::changed`].
     by_change: BTreeMap<u64, TorrentId>,
     /// Removed ones, oldest first.
@@ -38,13 +40,29 @@ struct Removal {
 
 impl Catalog {
     /// All torrents, by ascending id.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = &Torrent> {
-        self.torrents.values().map(|torrent| &**torrent)
+    pub fn iter(&self) -> impl Iterator<Item = &Torrent> {
+        let all = self.torrents.values().map(|torrent| &**torrent);
+        all.filter(|torrent| !self.is_leaving(torrent.id))
     }
 
     /// One torrent.
     pub fn get(&self, id: TorrentId) -> Option<&Torrent> {
+        self.even_leaving(id).filter(|_| !self.is_leaving(id))
+    }
+
+    /// The same, even if it was removed and the session is not done with it.
+    pub(crate) fn even_leaving(&self, id: TorrentId) -> Option<&Torrent> {
         self.torrents.get(&id).map(|torrent| &**torrent)
+    }
+
+    /// Whether the torrent was removed, and the session is not done with it.
+    pub(crate) fn is_leaving(&self, id: TorrentId) -> bool {
+        !self.leaving.is_empty() && self.leaving.contains(&id)
+    }
+
+    /// Whether the torrent with this info-hash was removed, and the session is not done with it.
+    pub(crate) fn is_hash_leaving(&self, hash: InfoHash) -> bool {
+        self.by_hash.get(&hash).is_some_and(|&id| self.is_leaving(id))
     }
 
     /// The torrent with this info-hash.
@@ -54,12 +72,12 @@ impl Catalog {
 
     /// Number of torrents.
     pub fn len(&self) -> usize {
-        self.torrents.len()
+        self.torrents.len() - self.leaving.len()
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.torrents.is_empty()
+        self.len() == 0
     }
 
     /// Counts up with every change of any torrent.
@@ -71,12 +89,12 @@ impl Catalog {
     /// first.
     pub fn changed_since(&self, counter: u64) -> impl Iterator<Item = &Torrent> {
         let changes = self.by_change.range(counter.saturating_add(1)..);
-        changes.filter_map(|(_, &id)| self.get(id))
+        changes.filter_map(|(_, &id)| self.even_leaving(id))
     }
 
     /// Ids of torrents added or changed at or after this time (seconds since 1970), ascending.
     pub fn changed_at_or_after(&self, time: u64) -> Vec<TorrentId> {
-        let latest_first = self.by_change.values().rev().filter_map(|&id| self.get(id));
+        let latest_first = self.by_change.values().rev().filter_map(|&id| self.even_leaving(id));
         let recent = latest_first.take_while(|torrent| torrent.changed_at >= time);
         let mut ids: Vec<_> = recent.map(|torrent| torrent.id).collect();
         ids.sort_unstable();
@@ -108,9 +126,12 @@ impl Catalog {
         self.touch(id);
     }
 
-    pub(crate) fn remove(&mut self, id: TorrentId) -> Option<Torrent> {
-        let torrent = self.torrents.remove(&id)?;
-        self.by_hash.remove(&torrent.info_hash);
+    /// The torrent is gone for everybody but the session, which forgets it when it is done with it.
+    pub(crate) fn hide(&mut self, id: TorrentId) {
+        let Some(torrent) = self.torrents.get(&id) else { return };
+        if !self.leaving.insert(id) {
+            return;
+        }
         self.by_change.remove(&torrent.changed);
         self.change_counter += 1;
         let now = unix_now();
@@ -121,16 +142,27 @@ impl Catalog {
             self.forgotten = oldest.change;
             self.removed.pop_front();
         }
-        Some(*torrent)
     }
 
-    /// The torrent, to be changed: it counts as changed now.
+    /// Forgets a torrent altogether.
+    pub(crate) fn forget(&mut self, id: TorrentId) {
+        self.hide(id);
+        self.leaving.remove(&id);
+        if let Some(torrent) = self.torrents.remove(&id) {
+            self.by_hash.remove(&torrent.info_hash);
+        }
+    }
+
+    /// The torrent, to be changed: it counts as changed now, unless nobody sees it any more.
     pub(crate) fn change(&mut self, id: TorrentId) -> Option<&mut Torrent> {
         self.touch(id);
         self.torrents.get_mut(&id).map(|torrent| &mut **torrent)
     }
 
     fn touch(&mut self, id: TorrentId) {
+        if self.is_leaving(id) {
+            return;
+        }
         if let Some(torrent) = self.torrents.get_mut(&id) {
             self.by_change.remove(&torrent.changed);
             self.change_counter += 1;
@@ -210,9 +242,14 @@ mod tests {
             catalog.change(TorrentId(number)).unwrap();
         }
         assert_eq!(changed(&catalog, before), [2, 4]);
-        catalog.remove(TorrentId(2)).unwrap();
-        assert!(catalog.change(TorrentId(2)).is_none());
+        catalog.hide(TorrentId(2));
+        assert!(catalog.change(TorrentId(2)).is_some(), "the session is not done with it");
+        assert!(catalog.get(TorrentId(2)).is_none() && catalog.iter().count() == catalog.len());
         assert_eq!(changed(&catalog, before), [4]);
+        let hidden = catalog.change_counter();
+        catalog.forget(TorrentId(2));
+        assert!(catalog.change(TorrentId(2)).is_none());
+        assert_eq!(catalog.change_counter(), hidden, "that is nobody's news");
         assert_eq!(catalog.removed_since(before), Some(vec![TorrentId(2)]));
         assert_eq!(catalog.removed_since(catalog.change_counter()), Some(Vec::new()));
         assert_eq!(catalog.changed_at_or_after(0).len(), 4);
@@ -228,7 +265,7 @@ mod tests {
         let original = torrent(1);
         for number in 0..limits::REMOVED as u32 + 2 {
             catalog.insert(Torrent { id: TorrentId(number), ..original.clone() });
-            catalog.remove(TorrentId(number)).unwrap();
+            catalog.forget(TorrentId(number));
         }
         assert_eq!(catalog.removed.len(), limits::REMOVED);
         assert_eq!(catalog.removed_since(start), None);

@@ -116,12 +116,9 @@ pub struct Group {
 
 impl Default for Group {
     fn default() -> Group {
-        Group {
-            name: String::new(),
-            upload: SpeedLimit::default(),
-            download: SpeedLimit::default(),
-            honors_session_limits: true,
-        }
+        // As Transmission has it: a number that does not hold is 0 for a group, 100 for a torrent.
+        let none = SpeedLimit { kilobytes: 0, enabled: false };
+        Group { name: String::new(), upload: none, download: none, honors_session_limits: true }
     }
 }
 

@@ -159,7 +159,7 @@ settings! {
     /// Whether .torrent files that were added from a watch folder, or by their path, are deleted.
     trash_original_torrent_files: bool = false, Kind::Switch, "", live;
     /// Folders whose .torrent files are added as they appear.
-    watch_folders: Vec<WatchFolder> = Vec::new(), Kind::Folders, "", restart;
+    watch_folders: Vec<WatchFolder> = Vec::new(), Kind::Folders, "", live;
     /// Program that runs when a torrent was added, if `script_torrent_added_enabled`.
     script_torrent_added_filename: PathBuf = PathBuf::new(), Kind::Path, "", live;
     /// Whether it runs.

@@ -53,8 +53,6 @@ pub const VARIES: &[&str] = &[
 
 /// Lines that only one of them has, or has at another moment.
 pub const LEFT_OUT: &[&str] = &[
-    // Transmission counts a torrent whose data was there when it came as finished then.
-    "Date finished:",
     // Told from the first second on, which may pass between the two.
     "Seeding Time:",
     "Downloading Time:",

@@ -68,6 +68,8 @@ pub(crate) struct StoredOptions {
     pub(crate) place: StoredPlace,
     /// A move that has not ended.
     pub(crate) moving: Option<StoredMove>,
+    /// It is complete, and the script for that is to run when its files are in their last place.
+    pub(crate) owes_script: bool,
 }
 
 /// Where the files of a torrent are, as far as that is not said by its download folder and its
@@ -158,6 +160,7 @@ pub(crate) enum Write {
     /// New ranks in the queue.
     Ranks(Vec<(InfoHash, i64)>),
     Group(Group),
+    RemoveGroup(String),
     Counters(SessionCounters),
 }
 
@@ -387,6 +390,9 @@ impl Write {
                 .prepare_cached("INSERT OR REPLACE INTO groups VALUES (?1, ?2)")?
                 .execute(params![group.name, group_text(group)])
                 .map(drop),
+            Write::RemoveGroup(name) => {
+                to.prepare_cached("DELETE FROM groups WHERE name = ?1")?.execute([name]).map(drop)
+            }
             Write::Counters(counters) => {
                 let fields = [
                     counters.downloaded,

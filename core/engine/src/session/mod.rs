@@ -94,8 +94,8 @@ pub struct NewTorrent {
     pub sequential: Option<bool>,
     /// The piece that they begin with then.
     pub sequential_from: u32,
-    /// -1 low, 0 normal, 1 high; see [`Rules::priority`].
-    pub priority: i8,
+    /// Speed and the end of seeding.
+    pub rules: Rules,
     /// Take the files as complete and good if they are there in full length, without a check.
     pub trust_files: bool,
 }
@@ -127,6 +127,8 @@ pub enum AddError {
     NoSuchPiece(u32),
     #[error("the download folder {} is not an absolute path", .0.display())]
     RelativeFolder(PathBuf),
+    #[error(transparent)]
+    Group(#[from] GroupError),
     #[error("cannot save the torrent: {0}")]
     Save(String),
 }
@@ -164,7 +166,7 @@ pub enum EditError {
     Group(#[from] GroupError),
 }
 
-/// Why a bandwidth group is not made.
+/// Why a bandwidth group is not made or removed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[allow(missing_docs)]
 pub enum GroupError {
@@ -174,6 +176,8 @@ pub enum GroupError {
     LongName,
     #[error("there can be {} bandwidth groups", limits::GROUPS)]
     TooMany,
+    #[error("there is no bandwidth group {0}")]
+    NoSuchGroup(String),
 }
 
 /// What a person wants of a torrent.
@@ -222,6 +226,7 @@ pub(crate) struct Inner {
     blocklist: Mutex<Arc<Blocklist>>,
     directory: Directory,
     notes: mpsc::UnboundedSender<Note>,
+    watchers: Mutex<watch::Watchers>,
     shutdown: Notify,
     all_ended: Notify,
     /// A place in a queue may be free.
@@ -283,7 +288,6 @@ impl Session {
         .map_err(StartError::Thread)?;
         let checker =
             Checker::new(usize::from(settings.check_threads)).map_err(StartError::Thread)?;
-        let watch_folders = settings.watch_folders.clone();
         let blocklist = blocklist::load(&config_dir);
         let directory = shards.directory.clone();
         let inner = Arc::new(Inner {
@@ -308,6 +312,7 @@ impl Session {
             blocklist: Mutex::new(Arc::new(blocklist)),
             directory,
             notes: notes_in,
+            watchers: Mutex::default(),
             shutdown: Notify::new(),
             all_ended: Notify::new(),
             turns: Notify::new(),
@@ -319,9 +324,7 @@ impl Session {
         inner.renew_rates();
         inner.enforce_blocklist();
         inner.load(stored.torrents);
-        for folder in watch_folders {
-            tokio::spawn(watch::run(Arc::downgrade(&inner), folder));
-        }
+        inner.watch_folders();
         tokio::spawn(control::run(Arc::clone(&inner), reports, tracker_events, notes));
         Ok(Session(inner))
     }
@@ -402,15 +405,17 @@ impl Session {
             Some(_) => StoredPlace::default(),
             None => self.place_for(&meta, folder.clone()).await,
         };
-        self.removal_of(info_hash).await?;
         let (added, saved) = {
-            let mut control = inner.lock();
+            let mut control = self.after_removal_of(info_hash).await?;
             if let Some(found) = control.catalog.by_hash(info_hash) {
                 let name = found.meta.layout.name().to_owned();
                 return Ok(Added { id: found.id, info_hash, name, duplicate: true });
             }
-            let (added, stored) =
+            let (added, stored, group) =
                 control.insert_new(info_hash, meta, trackers, folder, place, resume, new)?;
+            if let Some(write) = group {
+                inner.write(write);
+            }
             self.save_copy(&stored);
             // In line before anybody can remove the torrent, whose removal is to be the last word.
             (added, inner.write_durably(Write::Torrent(Box::new(stored))))
@@ -443,21 +448,25 @@ impl Session {
         tokio::task::spawn_blocking(look).await.unwrap_or_default()
     }
 
-    /// Waits while a torrent that is there is being removed.
-    async fn removal_of(&self, info_hash: InfoHash) -> Result<(), AddError> {
-        let is_going = || {
-            let control = self.0.lock();
-            let found = control.catalog.by_hash(info_hash);
-            found.is_some_and(|found| control.is_being_removed(found.id))
-        };
+    /// Waits while a torrent of this info-hash is being removed. Whoever gets the session's lock from
+    /// here can rely on it that there is none.
+    async fn after_removal_of(
+        &self,
+        info_hash: InfoHash,
+    ) -> Result<MutexGuard<'_, Control>, AddError> {
         let deadline = Instant::now() + limits::REMOVAL_PATIENCE;
-        while is_going() {
+        loop {
+            {
+                let control = self.0.lock();
+                if !control.catalog.is_hash_leaving(info_hash) {
+                    return Ok(control);
+                }
+            }
             if Instant::now() >= deadline {
                 return Err(AddError::Save("it is still being removed; try again later".into()));
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        Ok(())
     }
 
     /// Keeps a copy of the .torrent for people and programs that look for it; the database is what
@@ -491,9 +500,10 @@ impl Session {
         self.0.move_in_queue(ids, to);
     }
 
-    /// Puts a torrent at a position of the queue, counted from 0; at the end if that is beyond it.
-    pub fn put_in_queue(&self, id: TorrentId, position: usize) {
-        self.0.put_in_queue(id, position);
+    /// Puts torrents at a position of the queue, counted from 0, one after the other in the order of
+    /// the queue; at the end if that is beyond it. Unknown ids are ignored.
+    pub fn put_in_queue(&self, ids: &[TorrentId], position: usize) {
+        self.0.put_in_queue(ids, position);
     }
 
     /// Brings [`crate::Torrent::queue_position`] up to date after removals; to be called before
@@ -510,6 +520,11 @@ impl Session {
     /// Makes or changes a bandwidth group.
     pub fn set_group(&self, group: Group) -> Result<(), GroupError> {
         self.0.set_group(group)
+    }
+
+    /// Removes a bandwidth group; its torrents are in none then.
+    pub fn remove_group(&self, name: &str) -> Result<(), GroupError> {
+        self.0.remove_group(name)
     }
 
     /// Stops torrents, and checks under way. Unknown ids are ignored.
@@ -533,7 +548,8 @@ impl Session {
         }
     }
 
-    /// Removes torrents, with their data if asked. It goes on in the background.
+    /// Removes torrents, with their data if asked. Nobody sees them any more when this returns; the
+    /// rest goes on in the background, and [`crate::Event::Removed`] tells of its end.
     pub fn remove(&self, ids: &[TorrentId], delete_data: bool) {
         for &id in ids {
             self.0.remove(id, delete_data);
@@ -601,12 +617,17 @@ impl Session {
     pub fn set_settings(&self, settings: Settings) -> Result<(), String> {
         settings.check()?;
         let live = shard_settings(&settings);
-        let swarms = {
+        let (swarms, has_moved) = {
             let mut control = self.0.lock();
+            let has_moved = control.settings.download_dir != settings.download_dir;
             control.take_over_settings(settings);
-            control.running_swarms()
+            (control.running_swarms(), has_moved)
         };
+        if has_moved {
+            self.0.ask_for_room();
+        }
         self.0.enforce_blocklist();
+        self.0.watch_folders();
         for shard in 0..self.0.shards.len() {
             self.0.command(shard, Command::Settings(live.clone()));
         }

@@ -95,12 +95,14 @@ impl Queue {
         self.rearrange(places)
     }
 
-    /// Puts one torrent at a position, or at the end if that is beyond it.
-    pub(super) fn put(&mut self, id: TorrentId, position: usize) -> Vec<Place> {
-        let mut places = self.places.clone();
-        let Some(from) = places.iter().position(|place| place.id == id) else { return Vec::new() };
-        let place = places.remove(from);
-        places.insert(position.min(places.len()), place);
+    /// Puts torrents at a position, one after the other, or at the end if that is beyond it; they
+    /// keep their order among themselves.
+    pub(super) fn put(&mut self, ids: &[TorrentId], position: usize) -> Vec<Place> {
+        let ids: HashSet<TorrentId> = ids.iter().copied().collect();
+        let (moved, mut places): (Vec<Place>, Vec<Place>) =
+            self.places.iter().partition(|place| ids.contains(&place.id));
+        let position = position.min(places.len());
+        places.splice(position..position, moved);
         self.rearrange(places)
     }
 
@@ -159,11 +161,13 @@ mod tests {
     #[test]
     fn a_position_beyond_the_end_is_the_end_and_only_what_was_passed_has_a_new_rank() {
         let mut queue = queue(5);
-        assert_eq!(queue.put(TorrentId(1), 3).len(), 3);
+        assert_eq!(queue.put(&[TorrentId(1)], 3).len(), 3);
         assert_eq!(order(&queue), [0, 2, 3, 1, 4]);
-        queue.put(TorrentId(0), 99);
+        queue.put(&[TorrentId(0)], 99);
         assert_eq!(order(&queue), [2, 3, 1, 4, 0]);
-        assert!(queue.put(TorrentId(9), 0).is_empty());
+        queue.put(&[TorrentId(0), TorrentId(2)], 1);
+        assert_eq!(order(&queue), [3, 2, 0, 1, 4]);
+        assert!(queue.put(&[TorrentId(9)], 0).is_empty());
     }
 
     #[test]
@@ -194,7 +198,7 @@ mod tests {
                 let to = [QueueMove::Top, QueueMove::Up, QueueMove::Down, QueueMove::Bottom];
                 let changed = match to.get(usize::from(kind)) {
                     Some(&to) => queue.shift(&ids, to),
-                    None => ids.first().map_or(Vec::new(), |&id| queue.put(id, position)),
+                    None => queue.put(&ids, position),
                 };
                 for place in changed {
                     stored[place.id.0 as usize] = place.rank;

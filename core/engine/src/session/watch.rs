@@ -5,7 +5,7 @@
 //! are looked at from time to time. A file that is still being written fails to be read and is tried
 //! again when it has changed; one that stays bad is told once.
 
-use super::{AddError, NewTorrent, Session};
+use super::{AddError, Inner, NewTorrent, Session};
 use crate::{
     limits,
     settings::{AfterAdding, Settings, WatchFolder},
@@ -16,7 +16,7 @@ use std::{
     fs, io,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
-    sync::{Arc, Weak},
+    sync::{Arc, PoisonError, Weak},
     time::{Duration, SystemTime},
 };
 use tokio::sync::Notify;
@@ -34,8 +34,34 @@ struct Tried {
     is_done: bool,
 }
 
-/// Looks after one folder until the session is gone or another one takes over.
-pub(super) async fn run(session: Weak<super::Inner>, folder: WatchFolder) {
+/// The folders that are looked after, each with what ends that.
+pub(super) type Watchers = Vec<(WatchFolder, Arc<Notify>)>;
+
+impl Inner {
+    /// Looks after the folders of the settings, and no others, from now on. One that stays as it was
+    /// is not looked at anew.
+    pub(super) fn watch_folders(self: &Arc<Self>) {
+        let mut watchers = self.watchers.lock().unwrap_or_else(PoisonError::into_inner);
+        let wanted = self.lock().settings.watch_folders.clone();
+        watchers.retain(|(folder, end)| {
+            let stays = wanted.contains(folder);
+            if !stays {
+                end.notify_one();
+            }
+            stays
+        });
+        for folder in wanted {
+            if watchers.iter().all(|(known, _)| *known != folder) {
+                let end = Arc::new(Notify::new());
+                self.runtime.spawn(run(Arc::downgrade(self), folder.clone(), Arc::clone(&end)));
+                watchers.push((folder, end));
+            }
+        }
+    }
+}
+
+/// Looks after one folder until the session is gone, or until `end`.
+async fn run(session: Weak<Inner>, folder: WatchFolder, end: Arc<Notify>) {
     let changed = Arc::new(Notify::new());
     let _watcher = watch(&folder.path, &changed);
     let mut known = Known::default();
@@ -58,8 +84,10 @@ pub(super) async fn run(session: Weak<super::Inner>, folder: WatchFolder) {
         };
         drop(session);
         // Whichever comes first: a notice, then a moment for more of them, or its time.
-        if tokio::time::timeout(patience, changed.notified()).await.is_ok() {
-            tokio::time::sleep(limits::WATCH_CALM).await;
+        tokio::select! {
+            () = end.notified() => return,
+            () = changed.notified() => tokio::time::sleep(limits::WATCH_CALM).await,
+            () = tokio::time::sleep(patience) => {}
         }
     }
 }

@@ -182,3 +182,79 @@ async fn torrents_in_watch_folders_are_added_as_each_folder_says() {
     assert!(folders[2].join("c.torrent").exists() && folders[2].join("bad.torrent").exists());
     client.session.stop().await;
 }
+
+#[tokio::test]
+async fn watch_folders_come_and_go_while_the_session_runs() {
+    logs();
+    let home = tempfile::tempdir().unwrap();
+    let [first, second] = ["first", "second"].map(|name| home.path().join(name));
+    [&first, &second].into_iter().for_each(|folder| fs::create_dir(folder).unwrap());
+    let samples: Vec<Sample> =
+        (0..3).map(|n| Sample::new(&format!("sample {n}"), &[40_000, n + 1], 16_384)).collect();
+    let client = Client::with(|_| {}).await;
+    let watch = |folders: Vec<WatchFolder>| {
+        let mut settings = client.session.settings();
+        settings.watch_folders = folders;
+        client.session.set_settings(settings).unwrap();
+    };
+    let of = |path: &Path| WatchFolder { path: path.to_owned(), ..WatchFolder::default() };
+    fs::write(first.join("a.torrent"), &samples[0].torrent).unwrap();
+    watch(vec![of(&first)]);
+    until("the first torrent", || only(&client).is_some()).await;
+    until("its file's new name", || first.join("a.torrent.added").exists()).await;
+    // The same folder with another wish, and one more.
+    watch(vec![WatchFolder { labels: vec!["x".into()], ..of(&first) }, of(&second)]);
+    fs::write(first.join("b.torrent"), &samples[1].torrent).unwrap();
+    until("the second torrent", || client.session.read(|catalog| catalog.len()) == 2).await;
+    until("its file's new name", || first.join("b.torrent.added").exists()).await;
+    let torrent = client.session.read(|catalog| catalog.iter().last().unwrap().clone());
+    assert_eq!(torrent.labels, ["x"], "by the wish of now");
+    // A folder that is watched no more.
+    watch(vec![of(&second)]);
+    fs::write(first.join("c.torrent"), b"d8:announce").unwrap();
+    fs::write(second.join("d.torrent"), &samples[2].torrent).unwrap();
+    until("the third torrent", || client.session.read(|catalog| catalog.len()) == 3).await;
+    assert!(first.join("c.torrent").exists());
+    client.session.stop().await;
+}
+
+#[tokio::test]
+async fn a_script_that_waits_for_a_move_runs_after_a_restart_if_need_be() {
+    logs();
+    let sample = Sample::new("the sample", &[300_000], 65_536);
+    let seed = Client::seeding(std::slice::from_ref(&sample), 1).await;
+    let home = tempfile::tempdir().unwrap();
+    let done = home.path().join("done");
+    let text = format!("echo \"$TR_TORRENT_DIR\" >> {}", done.display());
+    let completed = script(home.path(), "completed", &text);
+    // A file where a folder is to be: nothing can be moved there.
+    let place = home.path().join("place");
+    fs::write(&place, b"in the way").unwrap();
+    let mut client = Client::with(|settings| {
+        settings.script_torrent_done_enabled = true;
+        settings.script_torrent_done_filename = completed;
+        settings.incomplete_dir_enabled = true;
+        settings.incomplete_dir = home.path().join("incomplete");
+        settings.download_dir = place.join("downloads");
+    })
+    .await;
+    let id = client.add(&sample).await;
+    client.session.add_peers(id, seed.session.peer_addr());
+    client.wait(id, "failed move", |torrent| torrent.left == 0 && torrent.trouble.is_some()).await;
+    let settings = client.session.settings();
+    client.session.stop().await;
+    assert!(!done.exists());
+    fs::remove_file(&place).unwrap();
+    let config_dir = client.home.path().join("config");
+    let options = engine::Options { config_dir, settings };
+    client.session = engine::Session::start(options).await.unwrap();
+    let id = only(&client).unwrap();
+    client.session.start_torrents(&[id]);
+    until("the script", || done.exists()).await;
+    client.wait_seeding(id).await;
+    let downloads = place.join("downloads");
+    assert_eq!(fs::read_to_string(&done).unwrap(), format!("{}\n", downloads.display()));
+    sample.assert_in(&downloads);
+    client.session.stop().await;
+    seed.session.stop().await;
+}

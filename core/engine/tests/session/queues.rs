@@ -83,10 +83,10 @@ async fn the_order_of_the_queue_survives_a_restart() {
         hashes.push(client.session.add(new).await.unwrap().info_hash);
     }
     let ids = client.queue();
-    client.session.put_in_queue(ids[0], 3);
+    client.session.put_in_queue(&ids[..1], 3);
     client.session.remove(&[ids[1]], false);
     client.session.move_in_queue(&[ids[5], ids[2]], QueueMove::Up);
-    client.session.put_in_queue(ids[4], 99);
+    client.session.put_in_queue(&ids[4..5], 99);
     while client.session.read(|catalog| catalog.len() > 5) {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }

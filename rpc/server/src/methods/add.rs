@@ -6,7 +6,7 @@ use api::{
     Code, RpcError, objects,
     params::{FileChanges, FilePriority, Params, Source, TorrentAdd},
 };
-use engine::{AddError, Added, Fetch, NewTorrent, status::Priority};
+use engine::{AddError, Added, Fetch, NewTorrent, rules::Rules, status::Priority};
 use metainfo::Metainfo;
 use std::{path::Path, sync::Arc};
 use tokio::io::AsyncReadExt;
@@ -30,7 +30,7 @@ pub(super) async fn torrent_add(control: Arc<Control>, params: Params) -> Outcom
         peer_limit: add.peer_limit,
         sequential: add.sequential_download,
         sequential_from,
-        priority: add.bandwidth_priority.unwrap_or(0),
+        rules: Rules { priority: add.bandwidth_priority.unwrap_or(0), ..Rules::default() },
         trust_files: false,
     };
     let added = control.session.add(new).await.map_err(refusal)?;
@@ -103,6 +103,7 @@ fn refusal(error: AddError) -> RpcError {
         AddError::NoSuchFile(_) => Code::FileIndex.into(),
         AddError::NoSuchPiece(_) => Code::PieceIndex.into(),
         AddError::RelativeFolder(_) => RpcError::new(Code::PathNotAbsolute, text),
+        AddError::Group(_) => RpcError::invalid(text),
         AddError::Save(_) => RpcError::new(Code::System, text),
     }
 }

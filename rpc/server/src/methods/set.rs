@@ -54,7 +54,7 @@ fn set_one(control: &Control, id: TorrentId, set: &TorrentSet) -> Result<(), Rpc
             control.session.edit(id, change).map_err(refusal)?;
             if let Some(position) = set.queue_position {
                 let position = usize::try_from(position).unwrap_or(0);
-                control.session.put_in_queue(id, position);
+                control.session.put_in_queue(&[id], position);
             }
             Ok(())
         }

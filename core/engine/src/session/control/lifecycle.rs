@@ -58,6 +58,7 @@ impl Inner {
             }
             control.queue.restore(places.clone());
             control.settle_queue();
+            self.run_owed_scripts(&mut control);
         }
         places.into_iter().for_each(|place| self.begin(place.id));
     }
@@ -447,6 +448,8 @@ impl Inner {
         let control = &mut *guard;
         let Some(entry) = control.entries.get_mut(&id) else { return };
         entry.after = After::Remove { delete_data };
+        control.catalog.hide(id);
+        control.queue.forget();
         match &entry.phase {
             Phase::Idle => {
                 drop(guard);
@@ -459,15 +462,16 @@ impl Inner {
         }
     }
 
-    /// Takes out an idle torrent. While its data is being deleted it stays in the catalog, so that
-    /// nobody adds it again and has the new files deleted.
+    /// Takes out an idle torrent. Until its data is deleted nobody can add it again, and have the new
+    /// files deleted.
     pub(super) fn finish_removal(
         self: &Arc<Self>,
         control: &mut Control,
         id: TorrentId,
         delete_data: bool,
     ) {
-        let (Some(entry), Some(torrent)) = (control.entries.get_mut(&id), control.catalog.get(id))
+        let (Some(entry), Some(torrent)) =
+            (control.entries.get_mut(&id), control.catalog.even_leaving(id))
         else {
             return;
         };

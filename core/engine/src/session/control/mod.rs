@@ -11,7 +11,7 @@ mod wanted;
 pub(super) use reports::run;
 
 use super::{
-    AddError, Added, Inner, NewTorrent, StoredOptions, StoredTorrent,
+    AddError, Added, Inner, NewTorrent, StoredOptions, StoredTorrent, Write,
     database::StoredPlace,
     looker::Found,
     queue::{Place, Queue},
@@ -105,8 +105,6 @@ struct Entry {
     disk: Arc<Layout>,
     /// Where the torrent goes next.
     target: Option<places::Target>,
-    /// It is complete, and the script for that is to run when its files are in their last place.
-    owes_script: bool,
     resume: Option<Arc<ResumeData>>,
     /// When a torrent in trouble is tried again, seconds since 1970.
     retry_at: Option<u64>,
@@ -209,7 +207,7 @@ impl Control {
         self.load.iter().zip(&self.restarts).map(shard).collect()
     }
 
-    /// Takes in a torrent that is not there yet, idle.
+    /// Takes in a torrent that is not there yet, idle; with a group to be written if that is new.
     #[allow(clippy::too_many_arguments, reason = "what add() has found out")]
     pub(super) fn insert_new(
         &mut self,
@@ -220,7 +218,7 @@ impl Control {
         place: StoredPlace,
         resume: Option<ResumeData>,
         new: NewTorrent,
-    ) -> Result<(Added, StoredTorrent), AddError> {
+    ) -> Result<(Added, StoredTorrent, Option<Write>), AddError> {
         if !download_dir.is_absolute() {
             return Err(AddError::RelativeFolder(download_dir));
         }
@@ -230,6 +228,7 @@ impl Control {
         if new.sequential_from >= meta.layout.geometry().piece_count() {
             return Err(AddError::NoSuchPiece(new.sequential_from));
         }
+        let group = self.want_group(&new.rules.group)?;
         let options = StoredOptions {
             labels: new.labels,
             priorities: priorities.iter().copied().map(priority_number).collect(),
@@ -239,7 +238,8 @@ impl Control {
             peer_limit: new.peer_limit,
             place,
             moving: None,
-            rules: Rules { priority: new.priority.clamp(-1, 1), ..Rules::default() },
+            owes_script: false,
+            rules: Rules { priority: new.rules.priority.clamp(-1, 1), ..new.rules },
             finished: false,
         };
         let mut stored = StoredTorrent {
@@ -260,7 +260,7 @@ impl Control {
         stored.rank = place.rank;
         self.this_run.files_added += 1;
         self.tell(id, Event::Added);
-        Ok((Added { id, info_hash, name, duplicate: false }, stored))
+        Ok((Added { id, info_hash, name, duplicate: false }, stored, group))
     }
 
     fn insert(
@@ -331,7 +331,6 @@ impl Control {
             options,
             disk,
             target,
-            owes_script: false,
             resume: resume.map(Arc::new),
             retry_at: None,
             panics: 0,
@@ -349,7 +348,7 @@ impl Control {
     fn forget(&mut self, id: TorrentId) {
         self.tell(id, Event::Removed);
         self.entries.remove(&id);
-        self.catalog.remove(id);
+        self.catalog.forget(id);
         self.unsaved.remove(&id);
         self.queue.forget();
     }
@@ -359,7 +358,7 @@ impl Control {
         if self.events.receiver_count() == 0 {
             return;
         }
-        let torrent = self.catalog.get(id).map(Subject::from);
+        let torrent = self.catalog.even_leaving(id).map(Subject::from);
         // Nobody listens any more: then nobody misses it.
         let _ = self.events.send(Notice { at: unix_now(), torrent, event });
     }
@@ -375,13 +374,6 @@ impl Control {
         }
         let event = Event::Room { path, free, is_short };
         let _ = self.events.send(Notice { at: unix_now(), torrent: None, event });
-    }
-
-    /// Whether the torrent is on its way out.
-    pub(super) fn is_being_removed(&self, id: TorrentId) -> bool {
-        self.entries.get(&id).is_some_and(|entry| {
-            matches!(entry.phase, Phase::Removing) || matches!(entry.after, After::Remove { .. })
-        })
     }
 
     /// The shard that the torrent runs on now.

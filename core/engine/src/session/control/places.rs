@@ -403,7 +403,7 @@ impl Inner {
             return;
         };
         entry.phase = Phase::Idle;
-        let is_due = result.is_ok() && std::mem::take(&mut entry.owes_script);
+        let has_arrived = result.is_ok();
         torrent.relocation = None;
         torrent.activity = Activity::Stopped;
         match (result, text) {
@@ -418,11 +418,46 @@ impl Inner {
             }
             (Err(_), _) => {}
         }
-        if is_due {
-            self.tell_script(&control, id, Moment::Done);
+        if has_arrived {
+            self.run_owed_script(&mut control, id);
         }
         drop(control);
         self.begin(id);
+    }
+
+    /// A torrent is complete: its script runs once its files are in their last place, in a later run
+    /// of the program if need be.
+    pub(super) fn owe_script(&self, control: &mut Control, id: TorrentId) {
+        let hash = control.catalog.get(id).map(|torrent| torrent.info_hash);
+        let (Some(entry), Some(hash)) = (control.entries.get_mut(&id), hash) else { return };
+        if entry.options.place.is_settled() {
+            self.tell_script(control, id, Moment::Done);
+        } else {
+            entry.options.owes_script = true;
+            self.write(Write::Options(hash, entry.options.clone()));
+        }
+    }
+
+    /// The files of a torrent are in their last place: runs the script that waits for it.
+    fn run_owed_script(&self, control: &mut Control, id: TorrentId) {
+        let hash = control.catalog.get(id).map(|torrent| torrent.info_hash);
+        let (Some(entry), Some(hash)) = (control.entries.get_mut(&id), hash) else { return };
+        if !entry.options.owes_script || !entry.options.place.is_settled() {
+            return;
+        }
+        entry.options.owes_script = false;
+        self.write(Write::Options(hash, entry.options.clone()));
+        self.tell_script(control, id, Moment::Done);
+    }
+
+    /// Runs the scripts of torrents that had arrived when the program ended before it ran them.
+    pub(super) fn run_owed_scripts(&self, control: &mut Control) {
+        let owing = control
+            .entries
+            .iter()
+            .filter(|(_, entry)| entry.options.owes_script && entry.target.is_none());
+        let owing: Vec<TorrentId> = owing.map(|(&id, _)| id).collect();
+        owing.into_iter().for_each(|id| self.run_owed_script(control, id));
     }
 }
 

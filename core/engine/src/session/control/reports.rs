@@ -1,7 +1,7 @@
 //! What shards, trackers and threads of the session tell it.
 
 use super::{
-    super::{Line, Write, key, scripts::Moment, unix_now},
+    super::{Line, Write, key, unix_now},
     After, Control, Entry, Inner, Note, Phase, measure,
 };
 use crate::{
@@ -97,12 +97,7 @@ impl Inner {
             control.has_new_seeds = true;
         }
         control.tell(id, Event::Completed);
-        if let Some(entry) = control.entries.get_mut(&id) {
-            entry.owes_script = !entry.options.place.is_settled();
-            if !entry.owes_script {
-                self.tell_script(control, id, Moment::Done);
-            }
-        }
+        self.owe_script(control, id);
         self.turns.notify_one();
     }
 
@@ -242,7 +237,7 @@ impl Inner {
 
     /// Has the room in the download folder looked at. A file system that hangs holds up one thread,
     /// and is not asked again until it has answered.
-    fn ask_for_room(self: &Arc<Self>) {
+    pub(in crate::session) fn ask_for_room(self: &Arc<Self>) {
         if self.asked_for_room.swap(true, Ordering::Relaxed) {
             return;
         }

@@ -81,6 +81,26 @@ impl Control {
         self.groups.values().map(|shared| shared.group.clone()).collect()
     }
 
+    /// Takes the group away, and its torrents out of it: what is to be written, and the running ones.
+    fn take_group(&mut self, name: &str) -> Result<(Vec<Write>, Vec<TorrentId>), GroupError> {
+        let Some(shared) = self.groups.remove(name) else {
+            return Err(GroupError::NoSuchGroup(name.to_owned()));
+        };
+        let mut writes = vec![Write::RemoveGroup(shared.group.name)];
+        let members = self.catalog.iter().filter(|torrent| torrent.rules.group == name);
+        let members: Vec<TorrentId> = members.map(|torrent| torrent.id).collect();
+        for &id in &members {
+            if let (Some(torrent), Some(entry)) =
+                (self.catalog.change(id), self.entries.get_mut(&id))
+            {
+                torrent.rules.group.clear();
+                entry.options.rules.group.clear();
+                writes.push(Write::Options(torrent.info_hash, entry.options.clone()));
+            }
+        }
+        Ok((writes, members))
+    }
+
     /// Makes the group or replaces the one of its name.
     fn put_group(&mut self, group: Group) -> Result<Write, GroupError> {
         let group = Group { name: group.name.trim().to_owned(), ..group };
@@ -154,6 +174,19 @@ impl Inner {
         }
         for (shard, id, limits) in changed {
             self.command(shard, Command::Limits { id, limits });
+        }
+        Ok(())
+    }
+
+    pub(in crate::session) fn remove_group(&self, name: &str) -> Result<(), GroupError> {
+        let mut control = self.lock();
+        let (writes, members) = control.take_group(name.trim())?;
+        writes.into_iter().for_each(|write| self.write(write));
+        for torrent in members.into_iter().filter_map(|id| control.catalog.get(id)) {
+            if let Some(shard) = control.shard_of(torrent.id) {
+                let limits = control.limits_of(torrent);
+                self.command(shard, Command::Limits { id: torrent.id, limits });
+            }
         }
         Ok(())
     }

@@ -163,15 +163,19 @@ impl Control {
         leave
     }
 
-    /// Brings the positions in the queue up to date.
+    /// Brings the positions in the queue up to date; torrents whose position is another have changed.
     pub(in crate::session) fn settle_queue(&mut self) {
-        let torrents = &mut self.catalog.torrents;
-        self.queue.settle(|id, position| match torrents.get_mut(&id) {
-            Some(torrent) => {
+        let catalog = &mut self.catalog;
+        self.queue.settle(|id, position| {
+            let Some(known) = catalog.get(id).map(|torrent| torrent.queue_position) else {
+                return false;
+            };
+            if known != position
+                && let Some(torrent) = catalog.change(id)
+            {
                 torrent.queue_position = position;
-                true
             }
-            None => false,
+            true
         });
     }
 
@@ -213,10 +217,10 @@ impl Inner {
         self.write(write);
     }
 
-    pub(in crate::session) fn put_in_queue(&self, id: TorrentId, position: usize) {
+    pub(in crate::session) fn put_in_queue(&self, ids: &[TorrentId], position: usize) {
         let mut control = self.lock();
         control.settle_queue();
-        let changed = control.queue.put(id, position);
+        let changed = control.queue.put(ids, position);
         let write = control.take_over(&changed);
         self.write(write);
     }
