@@ -21,22 +21,29 @@ mod error;
 pub mod openrpc;
 mod select;
 mod server;
+mod shared;
 mod stream;
 mod torrent;
 
-pub use change::{AddPeers, AddTorrent, Added, Edit, FileChoice, Move, Priority, Remove, Rename};
+pub use change::{
+    AddPeers, AddTorrent, Added, Edit, FileChoice, Move, Priority, Remove, Rename, Start,
+};
 pub use detail::{File, FlagSet, Peer, Pieces, Tracker, TrackerState};
 pub use error::{Code, Failure};
 pub use select::{Filter, List, Listing, Named, One, Selection, Several, TorrentRef, name_is_like};
 pub use server::{
     AddressFamily, BlocklistState, Counters, Folder, Info, PortState, PortTest, Room, Setting,
-    SettingKind, Settings, SettingsChange, Statistics,
+    SettingKind, Settings, SettingsChange, Shard, Statistics,
 };
+pub use shared::{Group, GroupChange, GroupName, MoveInQueue, QueueTarget, QueueWay};
 pub use stream::{
     Changes, Event, EventKind, EventStream, LEAST_INTERVAL, MOST_INTERVAL, StatisticsStream,
     TorrentStream,
 };
-pub use torrent::{Field, State, Torrent, Trouble, TroubleKind, View};
+pub use torrent::{
+    Field, GoalOf, IdleGoal, PeerOrigins, RatioGoal, State, Torrent, Trouble, TroubleKind, View,
+    Weight,
+};
 
 use crate::Access;
 use schemars::{JsonSchema, SchemaGenerator};
@@ -50,7 +57,7 @@ pub const PATH: &str = "/rpc/v1";
 pub const DESCRIPTION_PATH: &str = "/rpc/v1/openrpc.json";
 
 /// The API's version: the first number is the path's, the second counts additions.
-pub const VERSION: &str = "1.0.0";
+pub const VERSION: &str = "1.1.0";
 
 /// A method: one question, one answer.
 pub trait Call {

@@ -76,9 +76,11 @@ pub(crate) async fn subscribe<T: DeserializeOwned>(
         .subscribe(wish.name, Named(wish.params), wish.unsubscribe)
         .await
         .map_err(|error| match error {
-            RpcError::Call(error) => {
-                Error::Refused(Failure { code: error.code(), message: error.message().to_owned() })
-            }
+            RpcError::Call(error) => Error::Refused(Failure {
+                code: error.code(),
+                message: error.message().to_owned(),
+                data: error.data().and_then(|data| serde_json::from_str(data.get()).ok()),
+            }),
             RpcError::RequestTimeout => Error::TimedOut { at: at.clone() },
             error => Error::Strange { at: at.clone(), what: error.to_string() },
         })?;

@@ -4,9 +4,11 @@ mod add;
 mod deltas;
 mod detail;
 mod endpoint;
+mod groups;
 mod list;
 mod network;
 mod orders;
+mod rules;
 mod server;
 mod stream;
 mod view;
@@ -25,7 +27,10 @@ use jsonrpsee::{
     Extensions, PendingSubscriptionSink, RpcModule, SubscriptionSink,
     types::{ErrorObjectOwned, Params},
 };
-use serde_json::value::{RawValue, to_raw_value};
+use serde_json::{
+    json,
+    value::{RawValue, to_raw_value},
+};
 use std::{
     path::PathBuf,
     sync::{Arc, Mutex},
@@ -74,6 +79,10 @@ pub(crate) fn module(control: Arc<Control>) -> RpcModule<Control> {
     register::<call::TorrentRename, _, _>(m, orders::rename);
     register::<call::TorrentEdit, _, _>(m, orders::edit);
     register::<call::TorrentAddPeers, _, _>(m, orders::add_peers);
+    register::<call::QueueMove, _, _>(m, orders::move_in_queue);
+    register::<call::GroupList, _, _>(m, groups::list);
+    register::<call::GroupSet, _, _>(m, groups::set);
+    register::<call::GroupRemove, _, _>(m, groups::remove);
     register::<call::SettingsGet, _, _>(m, server::settings);
     register::<call::SettingsSet, _, _>(m, server::set_settings);
     register::<call::SettingsDescribe, _, _>(m, server::describe);
@@ -160,7 +169,7 @@ fn parse<P: serde::de::DeserializeOwned>(params: &Params<'_>) -> Result<P, Failu
 }
 
 fn refusal(failure: Failure) -> ErrorObjectOwned {
-    ErrorObjectOwned::owned(failure.code, failure.message, None::<()>)
+    ErrorObjectOwned::owned(failure.code, failure.message, failure.data)
 }
 
 /// The torrent that a reference means.
@@ -171,9 +180,10 @@ fn find(catalog: &Catalog, wanted: &TorrentRef) -> Result<TorrentId, Failure> {
             api::ids::hash(text).and_then(|hash| catalog.by_hash(metainfo::InfoHash(hash)))
         }
     };
-    found
-        .map(|torrent| torrent.id)
-        .ok_or_else(|| Failure::new(Code::NoSuchTorrent, format!("there is no torrent {wanted}")))
+    found.map(|torrent| torrent.id).ok_or_else(|| {
+        Failure::new(Code::NoSuchTorrent, format!("there is no torrent {wanted}"))
+            .about(json!({ "torrent": wanted }))
+    })
 }
 
 #[cfg(test)]

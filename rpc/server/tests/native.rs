@@ -6,61 +6,18 @@ mod support;
 
 use api::native::{
     AddTorrent, Call, Changes, Code, Edit, EventKind, EventStream, Field, FileChoice, Filter,
-    Folder, Kind, List, Move, Nothing, One, Priority, Remove, Rename, Selection, SettingsChange,
-    Several, State, StatisticsStream, TABLE, Torrent, TorrentRef, TorrentStream, call,
+    Folder, Kind, List, Move, Nothing, Priority, Remove, Rename, Selection, SettingsChange,
+    Several, Start, State, StatisticsStream, TABLE, Torrent, TorrentRef, TorrentStream, VERSION,
+    call,
 };
-use client::{Client, Error, Login, Target};
 use data_encoding::BASE64;
 use serde_json::{Value, json};
-use std::{collections::BTreeMap, time::Duration};
-use support::{Rig, run, torrent};
+use std::collections::BTreeMap;
+use support::{
+    native::{PATIENCE, add, client, one, refused, these, wait_for},
+    run,
+};
 use tokio::time::timeout;
-
-const PATIENCE: Duration = Duration::from_secs(30);
-
-fn client(rig: &Rig) -> Client {
-    let target = Target::parse(&format!("http://{}", rig.addr)).unwrap();
-    Client::new(target, Login::None).unwrap()
-}
-
-fn these(id: u32) -> Selection {
-    Selection::These(vec![TorrentRef::Id(id)])
-}
-
-fn one(id: u32) -> One {
-    One { torrent: TorrentRef::Id(id) }
-}
-
-/// Adds a torrent, stopped; gives its id.
-async fn add(rig: &Rig, client: &Client, name: &str, labels: &[&str]) -> u32 {
-    let torrent = torrent(&rig.downloads(), name, &[("a.bin", 40_000), ("b.bin", 500)], false);
-    let params = AddTorrent {
-        metainfo: Some(BASE64.encode(&torrent)),
-        paused: Some(true),
-        labels: labels.iter().map(|label| (*label).to_owned()).collect(),
-        ..AddTorrent::default()
-    };
-    let added = client.call::<call::TorrentAdd>(params).await.unwrap();
-    assert_eq!((added.name.as_str(), added.duplicate), (name, false));
-    added.id
-}
-
-/// The code of a refusal.
-fn refused<T: std::fmt::Debug>(outcome: Result<T, Error>) -> Option<Code> {
-    match outcome.unwrap_err() {
-        Error::Refused(failure) => failure.kind(),
-        error => panic!("{error}"),
-    }
-}
-
-async fn wait_for(client: &Client, id: u32, holds: impl Fn(&Torrent) -> bool) {
-    let wait = async {
-        while !holds(&client.call::<call::TorrentGet>(one(id)).await.unwrap()) {
-            tokio::time::sleep(Duration::from_millis(30)).await;
-        }
-    };
-    timeout(PATIENCE, wait).await.expect("it comes about");
-}
 
 #[test]
 fn a_torrent_goes_through_its_life_over_http() {
@@ -69,7 +26,8 @@ fn a_torrent_goes_through_its_life_over_http() {
         let id = add(&rig, &client, "alpha", &["x"]).await;
         client.call::<call::TorrentVerify>(Several { torrents: these(id) }).await.unwrap();
         wait_for(&client, id, |torrent| torrent.progress == Some(1.0)).await;
-        let started = client.call::<call::TorrentStart>(Several { torrents: Selection::ALL }).await;
+        let start = Start { torrents: Selection::ALL, now: false };
+        let started = client.call::<call::TorrentStart>(start).await;
         assert_eq!(started.unwrap(), [id]);
         wait_for(&client, id, |torrent| torrent.state == Some(State::Seeding)).await;
 
@@ -238,7 +196,7 @@ fn the_server_tells_of_itself_and_keeps_its_settings() {
     run(|rig| async move {
         let client = client(&rig);
         let info = client.call::<call::ServerInfo>(Nothing {}).await.unwrap();
-        assert_eq!((info.name.as_str(), info.api_version.as_str()), ("ringseed", "1.0.0"));
+        assert_eq!((info.name.as_str(), info.api_version.as_str()), ("ringseed", VERSION));
         let settings = [("reqq".to_owned(), json!(99))].into_iter().collect();
         let told = client.call::<call::SettingsSet>(SettingsChange { settings }).await.unwrap();
         assert_eq!(told.settings["reqq"], 99);

@@ -2,9 +2,10 @@
 
 use super::{
     AddPeers, AddTorrent, Added, BlocklistState, Call, Changes, Edit, Event, EventStream, File,
-    Folder, Info, Kind, List, Listing, Move, Nothing, One, Peer, Pieces, PortState, PortTest,
-    Remove, Rename, Room, Row, Setting, Settings, SettingsChange, Several, Statistics,
-    StatisticsStream, Subscribe, Torrent, TorrentStream, Tracker,
+    Folder, Group, GroupChange, GroupName, Info, Kind, List, Listing, Move, MoveInQueue, Nothing,
+    One, Peer, Pieces, PortState, PortTest, Remove, Rename, Room, Row, Setting, Settings,
+    SettingsChange, Several, Start, Statistics, StatisticsStream, Subscribe, Torrent,
+    TorrentStream, Tracker,
 };
 use crate::Access;
 use serde_json::{Map, Value, json};
@@ -146,9 +147,9 @@ table! {
                 "id": 3, "info_hash": "00112233445566778899aabbccddeeff00112233",
                 "name": "debian-13.iso", "duplicate": false
             };
-        /// Starts torrents; gives their ids.
-        TorrentStart = "torrent.start", Changes: Several => Vec<u32>,
-            { "torrents": "all" } => [1, 2, 3];
+        /// Starts torrents, those in front of the queue first; gives their ids.
+        TorrentStart = "torrent.start", Changes: Start => Vec<u32>,
+            { "torrents": "all", "now": true } => [1, 2, 3];
         /// Stops torrents, and checks under way; gives their ids.
         TorrentStop = "torrent.stop", Changes: Several => Vec<u32>,
             { "torrents": [1, "00112233445566778899aabbccddeeff00112233"] } => [1, 3];
@@ -158,7 +159,8 @@ table! {
         /// Announces running torrents as soon as their trackers allow; gives their ids.
         TorrentReannounce = "torrent.reannounce", Changes: Several => Vec<u32>,
             { "torrents": { "tracker": "tracker.example" } } => [3];
-        /// Removes torrents, with their data if asked; gives their ids. It goes on in the background.
+        /// Removes torrents, with their data if asked; gives their ids. They are gone when this
+        /// answers; the event `removed` tells when their data is.
         TorrentRemove = "torrent.remove", Changes: Remove => Vec<u32>,
             { "torrents": [3], "delete_data": true } => [3];
         /// Gives torrents another download folder; gives their ids. It goes on in the background:
@@ -174,11 +176,31 @@ table! {
                 "torrents": [3], "labels": ["linux", "iso"],
                 "trackers": [["https://tracker.example/announce"]],
                 "files": [{ "file": 0, "priority": "high" }], "peer_limit": 80,
-                "sequential": true
+                "sequential": true, "upload_limit": 500_000, "download_limit": null,
+                "group": "slow", "ratio_goal": 1.5, "idle_goal": "none"
             } => [3];
         /// Connects to peers of a torrent, once it runs.
         TorrentAddPeers = "torrent.add_peers", Changes: AddPeers => Nothing,
             { "torrent": 3, "peers": ["192.0.2.1:6881", "[2001:db8::1]:6881"] } => {};
+        /// Moves torrents in the queue; gives their ids. How many may download and seed at a time are
+        /// settings.
+        QueueMove = "queue.move", Changes: MoveInQueue => Vec<u32>,
+            { "torrents": [3, 1], "to": "top" } => [3, 1];
+        /// Lists the bandwidth groups: torrents in one share its speed limits.
+        GroupList = "group.list", Reads: Nothing => Vec<Group>,
+            {} => [{
+                "name": "slow", "upload_limit": 500_000, "download_limit": null,
+                "honors_session_limits": true, "torrents": 2
+            }];
+        /// Makes a bandwidth group, or changes one; gives it.
+        GroupSet = "group.set", Changes: GroupChange => Group,
+            { "name": "slow", "upload_limit": 500_000 } => {
+                "name": "slow", "upload_limit": 500_000, "download_limit": null,
+                "honors_session_limits": true, "torrents": 0
+            };
+        /// Removes a bandwidth group; its torrents are in none then.
+        GroupRemove = "group.remove", Changes: GroupName => Nothing,
+            { "name": "slow" } => {};
         /// Tells all settings.
         SettingsGet = "settings.get", Reads: Nothing => Settings,
             {} => { "settings": { "peer_port": 51413, "start_added_torrents": true } };
@@ -196,8 +218,8 @@ table! {
         /// Tells the figures of the whole session.
         StatisticsGet = "statistics.get", Reads: Nothing => Statistics,
             {} => {
-                "torrents": 3, "downloading": 1, "seeding": 1, "verifying": 0, "moving": 0, "stopped": 1,
-                "errors": 0, "peers": 40, "download_rate": 5_000_000, "upload_rate": 1_250_000,
+                "torrents": 3, "downloading": 1, "seeding": 1, "verifying": 0, "moving": 0, "queued": 0,
+                "stopped": 1, "errors": 0, "peers": 40, "download_rate": 5_000_000, "upload_rate": 1_250_000,
                 "this_run": {
                     "downloaded": 9_000_000, "uploaded": 7_000_000, "torrents_added": 1, "runs": 1,
                     "seconds": 60
@@ -210,9 +232,10 @@ table! {
         /// Tells what this server is.
         ServerInfo = "server.info", Reads: Nothing => Info,
             {} => {
-                "name": "ringseed", "version": "0.1.0", "api_version": "1.0.0",
+                "name": "ringseed", "version": "0.1.0", "api_version": "1.1.0",
                 "driver": "io_uring", "peer_addresses": ["0.0.0.0:51413"],
-                "config_dir": "/var/lib/ringseed"
+                "config_dir": "/var/lib/ringseed", "ready": true,
+                "shards": [{ "running": true, "torrents": 3, "restarts": 0 }]
             };
         /// Tells the room in a folder.
         ServerFreeSpace = "server.free_space", Reads: Folder => Room,
@@ -251,8 +274,8 @@ table! {
         Figures = "statistics.subscribe" / "statistics.unsubscribe" / "statistics.figures", Reads:
             StatisticsStream => Statistics,
             { "interval": 1000 } => {
-                "torrents": 3, "downloading": 1, "seeding": 1, "verifying": 0, "moving": 0, "stopped": 1,
-                "errors": 0, "peers": 40, "download_rate": 5_000_000, "upload_rate": 1_250_000,
+                "torrents": 3, "downloading": 1, "seeding": 1, "verifying": 0, "moving": 0, "queued": 0,
+                "stopped": 1, "errors": 0, "peers": 40, "download_rate": 5_000_000, "upload_rate": 1_250_000,
                 "this_run": {
                     "downloaded": 9_000_000, "uploaded": 7_000_000, "torrents_added": 1, "runs": 1,
                     "seconds": 60

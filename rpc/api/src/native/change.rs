@@ -1,6 +1,6 @@
 //! Adding, editing and removing torrents.
 
-use super::{Selection, TorrentRef};
+use super::{IdleGoal, RatioGoal, Selection, TorrentRef, Weight, torrent::present};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
@@ -63,6 +63,30 @@ pub struct AddTorrent {
     /// Pieces in order; as the settings say if it is left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sequential: Option<bool>,
+    /// The piece that they begin with then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sequential_from: Option<u32>,
+    /// Its weight among others where a shared speed limit binds; normal if it is left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub priority: Option<Weight>,
+    /// Its own limit on payload going out, in bytes per second: kept in whole kB/s, rounded up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub upload_limit: Option<u64>,
+    /// Its own limit on payload coming in, in the same way.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub download_limit: Option<u64>,
+    /// Whether the speed limits of the settings hold for it; they do if it is left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub honors_session_limits: Option<bool>,
+    /// The bandwidth group whose limits it shares; made if there is none of this name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    /// The ratio at which it stops seeding.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ratio_goal: Option<RatioGoal>,
+    /// The time without payload after which it stops seeding.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub idle_goal: Option<IdleGoal>,
     /// Takes files that are there in full length as good, without a check.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub trust_files: bool,
@@ -138,6 +162,32 @@ pub struct Edit {
     /// Pieces in order.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sequential: Option<bool>,
+    /// The piece that they begin with then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sequential_from: Option<u32>,
+    /// Their weight among others where a shared speed limit binds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priority: Option<Weight>,
+    /// The limit of each on payload going out, in bytes per second: kept in whole kB/s, rounded up;
+    /// null for none.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    pub upload_limit: Option<Option<u64>>,
+    /// The limit of each on payload coming in, in the same way.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    pub download_limit: Option<Option<u64>>,
+    /// Whether the speed limits of the settings hold for them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub honors_session_limits: Option<bool>,
+    /// The bandwidth group whose limits they share: made if there is none of this name; null for
+    /// none.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    pub group: Option<Option<String>>,
+    /// The ratio at which they stop seeding.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ratio_goal: Option<RatioGoal>,
+    /// The time without payload after which they stop seeding.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle_goal: Option<IdleGoal>,
 }
 
 impl Edit {
@@ -150,8 +200,27 @@ impl Edit {
             files: Vec::new(),
             peer_limit: None,
             sequential: None,
+            sequential_from: None,
+            priority: None,
+            upload_limit: None,
+            download_limit: None,
+            honors_session_limits: None,
+            group: None,
+            ratio_goal: None,
+            idle_goal: None,
         }
     }
+}
+
+/// `torrent.start`
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Start {
+    /// The torrents.
+    pub torrents: Selection,
+    /// Without waiting in a queue.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub now: bool,
 }
 
 /// `torrent.add_peers`

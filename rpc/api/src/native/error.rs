@@ -2,6 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 macro_rules! codes {
     ($( $(#[doc = $doc:literal])+ $name:ident = $number:literal; )*) => {
@@ -55,6 +56,8 @@ codes! {
     Busy = 8;
     /// A web server could not be asked, or gave something else.
     Http = 9;
+    /// No bandwidth group has this name; nothing has changed.
+    NoSuchGroup = 10;
 }
 
 impl Code {
@@ -72,12 +75,22 @@ pub struct Failure {
     pub code: i32,
     /// What went wrong, for people.
     pub message: String,
+    /// What it is about, for programs: an object with the `torrent`, `file`, `path`, `setting`,
+    /// `group` or `parameter` that the call named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<Value>,
 }
 
 impl Failure {
     /// An error of this kind.
     pub fn new(code: Code, message: impl Into<String>) -> Failure {
-        Failure { code: code.number(), message: message.into() }
+        Failure { code: code.number(), message: message.into(), data: None }
+    }
+
+    /// The same, about something that the call named.
+    pub fn about(mut self, data: Value) -> Failure {
+        self.data = Some(data);
+        self
     }
 
     /// The kind; `None` for one that this version does not know.

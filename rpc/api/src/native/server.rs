@@ -19,6 +19,21 @@ pub struct Info {
     pub peer_addresses: Vec<String>,
     /// The folder of the session and the settings.
     pub config_dir: String,
+    /// Whether torrents are loaded and every shard runs.
+    pub ready: bool,
+    /// The shards, by their numbers.
+    pub shards: Vec<Shard>,
+}
+
+/// A shard: a thread that serves its share of the torrents.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Shard {
+    /// Whether it runs.
+    pub running: bool,
+    /// Torrents that run on it.
+    pub torrents: u32,
+    /// How often a fresh one took its place after a failure.
+    pub restarts: u64,
 }
 
 /// All settings by name.
@@ -103,6 +118,8 @@ pub struct Statistics {
     pub verifying: u32,
     /// Torrents that are being moved.
     pub moving: u32,
+    /// Torrents that wait for their turn in a queue.
+    pub queued: u32,
     /// Torrents that are stopped.
     pub stopped: u32,
     /// Torrents with an error.

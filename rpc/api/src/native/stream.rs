@@ -83,7 +83,7 @@ pub enum EventKind {
     Completed,
     /// A torrent has reached its ratio or idle goal, and stops seeding.
     SeedingGoal,
-    /// A torrent is gone.
+    /// A torrent is gone, and its data if that was asked for.
     Removed,
     /// A check of a torrent's files has ended.
     Verified,

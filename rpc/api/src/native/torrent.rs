@@ -77,8 +77,72 @@ pub struct Trouble {
     pub message: String,
 }
 
+/// What a torrent weighs among others.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Weight {
+    /// A third of what others get.
+    Low,
+    /// As others.
+    Normal,
+    /// Three times what others get.
+    High,
+}
+
+/// Whose goal of seeding holds, if it is not a torrent's own number.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum GoalOf {
+    /// That of the settings, if there is one.
+    Settings,
+    /// There is none.
+    None,
+}
+
+/// The ratio at which a torrent stops seeding: a number, `"settings"` or `"none"`.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum RatioGoal {
+    /// Not a number of its own.
+    Of(GoalOf),
+    /// Bytes sent for each byte of `wanted_size`, 0 or more.
+    Ratio(f64),
+}
+
+/// The time without payload after which a torrent stops seeding: a number, `"settings"` or
+/// `"none"`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum IdleGoal {
+    /// Not a number of its own.
+    Of(GoalOf),
+    /// Seconds, kept in whole minutes, rounded up.
+    Seconds(u32),
+}
+
+/// Connected peers by where their addresses came from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+pub struct PeerOrigins {
+    /// Trackers.
+    pub tracker: u32,
+    /// They connected to us.
+    pub incoming: u32,
+    /// Other peers.
+    pub pex: u32,
+    /// The DHT.
+    pub dht: u32,
+    /// The local network.
+    pub local: u32,
+    /// An earlier run.
+    pub cache: u32,
+    /// A person, or a program.
+    pub manual: u32,
+}
+
 /// A field that is there, if only with null.
-fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Option<T>, D::Error> {
+pub(super) fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    from: D,
+) -> Result<Option<T>, D::Error> {
     T::deserialize(from).map(Some)
 }
 
@@ -173,6 +237,8 @@ fields! {
     left: u64;
     /// Bytes in verified pieces.
     have: u64;
+    /// Bytes in pieces that are not complete yet.
+    unverified: u64;
     /// Bytes wanted, missing, and held by some connected peer.
     available: u64;
     /// Bytes per second of payload coming in.
@@ -199,8 +265,30 @@ fields! {
     seeds: u32;
     /// Peers at most.
     peer_limit: u32;
+    /// Connected peers by where their addresses came from.
+    peer_origins: PeerOrigins;
     /// Pieces in order rather than rarest first.
     sequential: bool;
+    /// The piece that they begin with then.
+    sequential_from: u32;
+    /// Its weight among others where a shared speed limit binds.
+    priority: Weight;
+    /// Its own limit on payload going out, in bytes per second; null for none.
+    upload_limit: Option<u64>;
+    /// Its own limit on payload coming in, in bytes per second; null for none.
+    download_limit: Option<u64>;
+    /// Whether the speed limits of the settings hold for it.
+    honors_session_limits: bool;
+    /// The bandwidth group whose limits it shares.
+    group: Option<String>;
+    /// The ratio at which it stops seeding.
+    ratio_goal: RatioGoal;
+    /// The time without payload after which it stops seeding.
+    idle_goal: IdleGoal;
+    /// Whether one of these has stopped it, and nobody has started it since.
+    goal_reached: bool;
+    /// Its place in the queue of all torrents, from 0.
+    queue_position: u32;
     /// Labels in their order.
     labels: Vec<String>;
     /// Announce URLs by tier.
@@ -235,8 +323,10 @@ fields! {
     added_at: u64;
     /// Seconds since 1970 when it was last started; null for never.
     started_at: Option<u64>;
-    /// Seconds since 1970 of completion; null if it is not complete, or always was.
+    /// Seconds since 1970 of completion, or of being found complete; null for never.
     completed_at: Option<u64>;
+    /// Seconds since 1970 of the last edit in this run of the server; null for never.
+    edited_at: Option<u64>;
     /// Seconds since 1970 of the last payload in either direction; null for never.
     active_at: Option<u64>;
     /// Seconds spent downloading, ever; pushed when something else changes.

@@ -3,16 +3,18 @@
 use super::{
     Control, Outcome, network,
     orders::{check_labels, priorities},
+    rules::RulesChange,
 };
 use crate::methods::read_torrent_file;
 use api::native::{AddTorrent, Added, Code, Failure, call};
 use data_encoding::BASE64;
-use engine::{AddError, NewTorrent};
+use engine::{AddError, NewTorrent, rules::Rules};
+use serde_json::json;
 use std::{path::Path, sync::Arc};
 
-#[allow(clippy::needless_update, reason = "the engine may be told more than the API knows of")]
 pub(super) async fn add(control: Arc<Control>, params: AddTorrent) -> Outcome<call::TorrentAdd> {
     check_labels(&params.labels)?;
+    let rules = RulesChange::from(&params).apply(&Rules::default())?;
     let new = NewTorrent {
         metainfo: metainfo(&params).await?,
         paused: params.paused,
@@ -21,8 +23,9 @@ pub(super) async fn add(control: Arc<Control>, params: AddTorrent) -> Outcome<ca
         file_priorities: priorities(&params.files),
         peer_limit: params.peer_limit,
         sequential: params.sequential,
+        sequential_from: params.sequential_from.unwrap_or(0),
+        rules,
         trust_files: params.trust_files,
-        ..NewTorrent::default()
     };
     let added = control.session.add(new).await.map_err(refusal)?;
     Ok(Added {
@@ -40,23 +43,27 @@ async fn metainfo(params: &AddTorrent) -> Result<Vec<u8>, Failure> {
             Failure::new(Code::InvalidParams, format!("metainfo is not base64: {error}"))
         }),
         (None, Some(path), None) if !path.starts_with('/') => {
-            Err(Failure::new(Code::InvalidPath, format!("{path} is not an absolute path")))
+            Err(Failure::new(Code::InvalidPath, format!("{path} is not an absolute path"))
+                .about(json!({ "path": path })))
         }
-        (None, Some(path), None) => read_torrent_file(Path::new(path))
-            .await
-            .map_err(|error| Failure::new(Code::System, format!("{path}: {error}"))),
+        (None, Some(path), None) => read_torrent_file(Path::new(path)).await.map_err(|error| {
+            Failure::new(Code::System, format!("{path}: {error}")).about(json!({ "path": path }))
+        }),
         (None, None, Some(url)) => network::torrent(url, params.cookies.as_deref()).await,
         _ => Err(Failure::new(Code::InvalidParams, "give one of metainfo, path and url")),
     }
 }
 
 fn refusal(error: AddError) -> Failure {
-    let code = match &error {
-        AddError::Metainfo(_) | AddError::VersionTwoOnly => Code::InvalidTorrent,
-        AddError::NoSuchFile(_) => Code::NoSuchFile,
-        AddError::NoSuchPiece(_) => Code::InvalidParams,
-        AddError::RelativeFolder(_) => Code::InvalidPath,
-        AddError::Save(_) => Code::System,
+    let (code, about) = match &error {
+        AddError::Metainfo(_) | AddError::VersionTwoOnly => (Code::InvalidTorrent, None),
+        AddError::NoSuchFile(file) => (Code::NoSuchFile, Some(json!({ "file": file }))),
+        AddError::NoSuchPiece(_) => {
+            (Code::InvalidParams, Some(json!({ "parameter": "sequential_from" })))
+        }
+        AddError::RelativeFolder(path) => (Code::InvalidPath, Some(json!({ "path": path }))),
+        AddError::Group(_) => (Code::InvalidParams, Some(json!({ "parameter": "group" }))),
+        AddError::Save(_) => (Code::System, None),
     };
-    Failure::new(code, error.to_string())
+    Failure { data: about, ..Failure::new(code, error.to_string()) }
 }

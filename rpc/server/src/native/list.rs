@@ -142,6 +142,7 @@ pub(super) fn raw(out: Vec<u8>) -> Result<Box<RawValue>, Failure> {
 pub(super) async fn list(control: Arc<Control>, params: List) -> Result<Box<RawValue>, Failure> {
     let selection = params.torrents.unwrap_or(Selection::ALL);
     let fields = distinct(params.fields);
+    control.session.settle_queue();
     let out = control.session.read(|catalog| {
         let mut ids = selected(catalog, &selection)?;
         if let Some(by) = params.sort {
@@ -174,6 +175,7 @@ pub(super) async fn list(control: Arc<Control>, params: List) -> Result<Box<RawV
 }
 
 pub(super) async fn get(control: Arc<Control>, params: One) -> Outcome<call::TorrentGet> {
+    control.session.settle_queue();
     control.session.read(|catalog| {
         let id = find(catalog, &params.torrent)?;
         let torrent = catalog.get(id).map(|torrent| Native::of(&Told(torrent)));

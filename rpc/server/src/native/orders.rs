@@ -1,14 +1,16 @@
 //! Orders for several torrents: all of them exist, or nothing is done.
 
-use super::{Control, Outcome, find, list::selected};
+use super::{Control, Outcome, find, groups, list::selected, rules::RulesChange};
 use api::native::{
-    AddPeers, Code, Edit, Failure, FileChoice, Move, Nothing, Priority, Remove, Rename, Selection,
-    Several, call,
+    AddPeers, Code, Edit, Failure, FileChoice, Move, MoveInQueue, Nothing, Priority, QueueTarget,
+    QueueWay, Remove, Rename, Selection, Several, Start, call,
 };
 use engine::{
-    Change, EditError, PlaceError,
-    status::{Priority as EnginePriority, TorrentId},
+    Change, EditError, PlaceError, QueueMove,
+    rules::Rules,
+    status::{Priority as EnginePriority, Torrent, TorrentId},
 };
+use serde_json::json;
 use std::{path::Path, sync::Arc};
 
 /// Gives an order to the torrents selected.
@@ -26,8 +28,20 @@ fn numbers(ids: &[TorrentId]) -> Vec<u32> {
     ids.iter().map(|id| id.0).collect()
 }
 
-pub(super) async fn start(control: Arc<Control>, params: Several) -> Outcome<call::TorrentStart> {
-    order(&control, &params.torrents, |ids| control.session.start_torrents(ids))
+pub(super) async fn start(control: Arc<Control>, params: Start) -> Outcome<call::TorrentStart> {
+    control.session.settle_queue();
+    let mut ids = control.session.read(|catalog| {
+        let mut ids = selected(catalog, &params.torrents)?;
+        // Those in front get the free places.
+        ids.sort_by_key(|&id| catalog.get(id).map(|torrent| torrent.queue_position));
+        Ok::<_, Failure>(ids)
+    })?;
+    match params.now {
+        true => control.session.start_torrents_now(&ids),
+        false => control.session.start_torrents(&ids),
+    }
+    ids.sort_unstable();
+    Ok(numbers(&ids))
 }
 
 pub(super) async fn stop(control: Arc<Control>, params: Several) -> Outcome<call::TorrentStop> {
@@ -53,7 +67,8 @@ pub(super) async fn relocate(control: Arc<Control>, params: Move) -> Outcome<cal
     let folder = Path::new(&params.download_dir);
     if !folder.is_absolute() {
         let text = format!("{} is not an absolute path", params.download_dir);
-        return Err(Failure::new(Code::InvalidPath, text));
+        let about = json!({ "path": params.download_dir });
+        return Err(Failure::new(Code::InvalidPath, text).about(about));
     }
     let ids = control.session.read(|catalog| selected(catalog, &params.torrents))?;
     for &id in &ids {
@@ -97,40 +112,85 @@ pub(super) fn priorities(files: &[FileChoice]) -> Vec<(u32, EnginePriority)> {
     files.iter().map(|choice| (choice.file, priority(choice.priority))).collect()
 }
 
-#[allow(clippy::needless_update, reason = "the engine may be told more than the API knows of")]
 pub(super) async fn edit(control: Arc<Control>, params: Edit) -> Outcome<call::TorrentEdit> {
     if let Some(tiers) = &params.trackers {
         check_trackers(tiers)?;
     }
     check_labels(params.labels.as_deref().unwrap_or_default())?;
-    let ids = control.session.read(|catalog| {
+    let new_rules = RulesChange::from(&params);
+    let edits = control.session.read(|catalog| {
         let ids = selected(catalog, &params.torrents)?;
-        for torrent in ids.iter().filter_map(|id| catalog.get(*id)) {
-            let count = torrent.meta.layout.file_count();
-            if let Some(choice) = params.files.iter().find(|choice| choice.file >= count) {
-                let (file, name) = (choice.file, torrent.meta.layout.name());
-                let text = format!("{name} has no file number {file}: it has {count}");
-                return Err(Failure::new(Code::NoSuchFile, text));
-            }
-        }
-        Ok(ids)
+        let torrents = ids.iter().filter_map(|id| catalog.get(*id));
+        let edit = |torrent: &Torrent| {
+            check_numbers(torrent, &params)?;
+            let rules = new_rules.apply(&torrent.rules)?;
+            Ok((torrent.id, (rules != torrent.rules).then_some(rules)))
+        };
+        torrents.map(edit).collect::<Result<Vec<(TorrentId, Option<Rules>)>, Failure>>()
     })?;
-    let change = Change {
-        labels: params.labels,
-        file_priorities: priorities(&params.files),
-        peer_limit: params.peer_limit,
-        sequential: params.sequential,
-        trackers: params.trackers,
-        ..Change::default()
-    };
-    for &id in &ids {
-        match control.session.edit(id, change.clone()) {
+    let mut ids = Vec::with_capacity(edits.len());
+    for (id, rules) in edits {
+        let change = Change {
+            labels: params.labels.clone(),
+            file_priorities: priorities(&params.files),
+            peer_limit: params.peer_limit,
+            sequential: params.sequential,
+            sequential_from: params.sequential_from,
+            trackers: params.trackers.clone(),
+            rules,
+        };
+        match control.session.edit(id, change) {
             // One that has gone meanwhile needs no edit.
             Ok(()) | Err(EditError::NoSuchTorrent) => {}
+            // What is wrong with a group is wrong with the first torrent already.
+            Err(EditError::Group(error)) => {
+                let name = params.group.clone().flatten().unwrap_or_default();
+                return Err(groups::refusal(&error, &name));
+            }
             Err(error) => return Err(Failure::new(Code::InvalidParams, error.to_string())),
         }
+        ids.push(id);
     }
     Ok(numbers(&ids))
+}
+
+/// What an edit says by number of a torrent's files and pieces exists.
+fn check_numbers(torrent: &Torrent, edit: &Edit) -> Result<(), Failure> {
+    let name = torrent.meta.layout.name();
+    let files = torrent.meta.layout.file_count();
+    if let Some(choice) = edit.files.iter().find(|choice| choice.file >= files) {
+        let file = choice.file;
+        let text = format!("{name} has no file number {file}: it has {files}");
+        let about = json!({ "torrent": torrent.id.0, "file": file });
+        return Err(Failure::new(Code::NoSuchFile, text).about(about));
+    }
+    let pieces = torrent.meta.layout.geometry().piece_count();
+    match edit.sequential_from {
+        Some(piece) if piece >= pieces => {
+            let text = format!("{name} has no piece number {piece}: it has {pieces}");
+            let about = json!({ "torrent": torrent.id.0, "parameter": "sequential_from" });
+            Err(Failure::new(Code::InvalidParams, text).about(about))
+        }
+        _ => Ok(()),
+    }
+}
+
+pub(super) async fn move_in_queue(
+    control: Arc<Control>,
+    params: MoveInQueue,
+) -> Outcome<call::QueueMove> {
+    order(&control, &params.torrents, |ids| match params.to {
+        QueueTarget::Position(position) => control.session.put_in_queue(ids, position as usize),
+        QueueTarget::Way(way) => {
+            let to = match way {
+                QueueWay::Top => QueueMove::Top,
+                QueueWay::Up => QueueMove::Up,
+                QueueWay::Down => QueueMove::Down,
+                QueueWay::Bottom => QueueMove::Bottom,
+            };
+            control.session.move_in_queue(ids, to);
+        }
+    })
 }
 
 /// What holds for labels in every dialect: the older one joins them with commas.

@@ -4,14 +4,14 @@ use super::{Control, Outcome, view};
 use crate::{limits, methods::room};
 use api::native::{
     Code, Counters, Failure, Folder, Info, Nothing, Room, Setting, SettingKind, Settings,
-    SettingsChange, State, Statistics, VERSION, call,
+    SettingsChange, Shard, State, Statistics, VERSION, call,
 };
 use engine::{
     Session,
     settings::{Kind, Settings as EngineSettings, TABLE},
-    status::SessionCounters,
+    status::{SessionCounters, ShardStatus},
 };
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
 fn values(settings: &EngineSettings) -> Result<Map<String, Value>, Failure> {
@@ -32,19 +32,20 @@ pub(super) async fn set_settings(
     let mut all = values(&control.session.settings())?;
     for (name, value) in params.settings {
         if !all.contains_key(&name) {
-            return Err(Failure::new(
-                Code::InvalidParams,
-                format!("there is no setting {name}: see settings.describe"),
-            ));
+            let text = format!("there is no setting {name}: see settings.describe");
+            return Err(Failure::new(Code::InvalidParams, text).about(json!({ "setting": name })));
         }
-        all.insert(name, value);
+        all.insert(name.clone(), value);
+        // One by one, because an error does not say which setting it is about.
+        serde_json::from_value::<EngineSettings>(Value::Object(all.clone()))
+            .map_err(|error| invalid(format!("{name}: {error}")))?;
     }
-    let invalid = |text: String| Failure::new(Code::InvalidParams, text);
     let new: EngineSettings =
         serde_json::from_value(Value::Object(all)).map_err(|error| invalid(error.to_string()))?;
     if !new.download_dir.is_absolute() {
         let text = format!("the download folder {} is not absolute", new.download_dir.display());
-        return Err(Failure::new(Code::InvalidPath, text));
+        let about = json!({ "setting": "download_dir", "path": new.download_dir });
+        return Err(Failure::new(Code::InvalidPath, text).about(about));
     }
     control.session.set_settings(new.clone()).map_err(invalid)?;
     let told = values(&new)?;
@@ -57,6 +58,13 @@ pub(super) async fn set_settings(
         )),
         Err(_) => Err(Failure::new(Code::Internal, "saving the settings failed")),
     }
+}
+
+/// A setting that cannot be so; the text begins with its name.
+fn invalid(text: String) -> Failure {
+    let name = text.split([' ', ':']).next().unwrap_or_default();
+    let about = TABLE.iter().find(|row| row.name == name).map(|row| json!({ "setting": row.name }));
+    Failure { data: about, ..Failure::new(Code::InvalidParams, text) }
 }
 
 pub(super) async fn describe(control: Arc<Control>, _: Nothing) -> Outcome<call::SettingsDescribe> {
@@ -108,7 +116,8 @@ pub(super) fn figures(session: &Session) -> Statistics {
                 State::Moving => &mut all.moving,
                 State::Seeding => &mut all.seeding,
                 State::Verifying | State::QueuedToVerify => &mut all.verifying,
-                State::Stopped | State::QueuedToDownload | State::QueuedToSeed => &mut all.stopped,
+                State::QueuedToDownload | State::QueuedToSeed => &mut all.queued,
+                State::Stopped => &mut all.stopped,
             };
             *count += 1;
             all.errors += u32::from(torrent.trouble.is_some());
@@ -142,7 +151,18 @@ pub(super) async fn info(control: Arc<Control>, _: Nothing) -> Outcome<call::Ser
         driver: session.driver().to_string(),
         peer_addresses: session.peer_addr().iter().map(ToString::to_string).collect(),
         config_dir: control.config_dir.to_string_lossy().into_owned(),
+        ready: session.is_ready(),
+        shards: session.shards().into_iter().map(shard).collect(),
     })
+}
+
+fn shard(shard: ShardStatus) -> Shard {
+    Shard {
+        running: shard.running,
+        // There are far less than 2^32 torrents.
+        torrents: shard.torrents as u32,
+        restarts: shard.restarts,
+    }
 }
 
 pub(super) async fn free_space(
@@ -154,11 +174,15 @@ pub(super) async fn free_space(
         None => control.session.settings().download_dir.to_string_lossy().into_owned(),
     };
     if !path.starts_with('/') {
-        return Err(Failure::new(Code::InvalidPath, format!("{path} is not an absolute path")));
+        return Err(Failure::new(Code::InvalidPath, format!("{path} is not an absolute path"))
+            .about(json!({ "path": path })));
     }
     match room(path.clone().into(), limits::FREE_SPACE_PATIENCE).await {
         Ok(room) => Ok(Room { path, free: room.free, total: room.total }),
-        Err(error) => Err(Failure::new(Code::System, format!("{path}: {error}"))),
+        Err(error) => {
+            Err(Failure::new(Code::System, format!("{path}: {error}"))
+                .about(json!({ "path": path })))
+        }
     }
 }
 

@@ -96,6 +96,7 @@ fn message(
     fields: &[Field],
     told: Option<u64>,
 ) -> Option<(u64, Vec<u8>)> {
+    session.settle_queue();
     session
         .read(|catalog| {
             if told == Some(catalog.change_counter()) {

@@ -1,7 +1,8 @@
 //! An engine's torrent as the native API tells it.
 
+use super::rules;
 use crate::view;
-use api::native::{State, Trouble, TroubleKind, View};
+use api::native::{IdleGoal, PeerOrigins, RatioGoal, State, Trouble, TroubleKind, View, Weight};
 use engine::status::{Activity, Torrent, Trouble as EngineTrouble};
 
 /// A torrent to be told about.
@@ -79,6 +80,10 @@ impl View for Told<'_> {
         self.0.have_bytes
     }
 
+    fn unverified(&self) -> u64 {
+        self.0.traffic.unchecked
+    }
+
     fn available(&self) -> u64 {
         self.0.traffic.desired_available
     }
@@ -104,8 +109,7 @@ impl View for Told<'_> {
     }
 
     fn ratio(&self) -> Option<f64> {
-        let size = self.0.size_when_done();
-        (size > 0).then(|| self.0.totals.uploaded as f64 / size as f64)
+        self.0.ratio()
     }
 
     fn eta(&self) -> Option<u64> {
@@ -134,8 +138,54 @@ impl View for Told<'_> {
         self.0.peer_limit
     }
 
+    fn peer_origins(&self) -> PeerOrigins {
+        let [tracker, incoming, pex, dht, local, cache, manual] = self.0.traffic.peers_from;
+        PeerOrigins { tracker, incoming, pex, dht, local, cache, manual }
+    }
+
     fn sequential(&self) -> bool {
         self.0.sequential
+    }
+
+    fn sequential_from(&self) -> u32 {
+        self.0.sequential_from
+    }
+
+    fn priority(&self) -> Weight {
+        rules::weight(&self.0.rules)
+    }
+
+    fn upload_limit(&self) -> Option<u64> {
+        self.0.rules.upload.bytes()
+    }
+
+    fn download_limit(&self) -> Option<u64> {
+        self.0.rules.download.bytes()
+    }
+
+    fn honors_session_limits(&self) -> bool {
+        self.0.rules.honors_session_limits
+    }
+
+    fn group(&self) -> Option<String> {
+        Some(self.0.rules.group.clone()).filter(|group| !group.is_empty())
+    }
+
+    fn ratio_goal(&self) -> RatioGoal {
+        rules::ratio_goal(&self.0.rules)
+    }
+
+    fn idle_goal(&self) -> IdleGoal {
+        rules::idle_goal(&self.0.rules)
+    }
+
+    fn goal_reached(&self) -> bool {
+        self.0.finished
+    }
+
+    fn queue_position(&self) -> u32 {
+        // There are far less than 2^32 torrents.
+        self.0.queue_position as u32
     }
 
     fn labels(&self) -> Vec<String> {
@@ -210,6 +260,10 @@ impl View for Told<'_> {
 
     fn completed_at(&self) -> Option<u64> {
         time(self.0.totals.done_date)
+    }
+
+    fn edited_at(&self) -> Option<u64> {
+        time(self.0.edit_date)
     }
 
     fn active_at(&self) -> Option<u64> {

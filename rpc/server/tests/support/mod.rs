@@ -2,6 +2,8 @@
 #![allow(dead_code, reason = "each test file uses its part of the rig")]
 #![allow(clippy::unwrap_used, reason = "a test ends at what it did not expect")]
 
+pub mod native;
+
 use data_encoding::BASE64;
 use engine::{Options, Session, settings::Settings};
 use ringseed_server::{self as server, Running};
