@@ -1,8 +1,10 @@
 //! The command line as types.
 
 mod remote;
+mod shared;
 
 pub use remote::*;
+pub use shared::*;
 
 use crate::flags::SettingsFlags;
 
@@ -19,7 +21,7 @@ Exit codes:
   2  wrong usage
   3  no daemon there, or no answer
   4  refused: not known, not allowed, or too often
-  5  no such torrent, file or setting";
+  5  no such torrent, file, group or setting";
 
 /// A BitTorrent server for people who seed and download at scale.
 #[derive(Parser, Debug)]
@@ -49,14 +51,14 @@ pub enum Command {
     /// List the connected peers of a torrent, or connect to more
     Peers(PeersArgs),
     /// Start torrents
-    Start(ChosenArgs),
+    Start(StartArgs),
     /// Stop torrents
     Stop(ChosenArgs),
     /// Check the files of torrents
     Verify(VerifyArgs),
     /// Announce torrents to their trackers as soon as those allow
     Announce(ChosenArgs),
-    /// Change labels, trackers, files and limits of torrents
+    /// Change labels, trackers, files, limits and goals of torrents
     Edit(EditArgs),
     /// Give torrents another folder, and take their files there
     Move(MoveArgs),
@@ -65,6 +67,12 @@ pub enum Command {
     /// Remove torrents, and their files if asked
     #[command(visible_alias = "rm")]
     Remove(RemoveArgs),
+    /// Show or change the order in which torrents get their turn
+    Queue(QueueArgs),
+    /// Show or change the daemon's speed limits
+    Limit(LimitArgs),
+    /// Show or change bandwidth groups, whose torrents share limits
+    Group(GroupArgs),
     /// Show the figures of the whole session
     Stats(ConnectionArgs),
     /// Show the room in a folder of the server

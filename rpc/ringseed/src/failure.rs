@@ -14,7 +14,7 @@ pub enum Exit {
     Unreachable = 3,
     /// Not known, not allowed, or too often.
     Refused = 4,
-    /// No such torrent, file or setting.
+    /// No such torrent, file, group or setting.
     Missing = 5,
 }
 
@@ -51,7 +51,7 @@ pub fn exit(error: &anyhow::Error) -> Exit {
         }
         Some(Error::Refused(failure)) => match failure.kind() {
             Some(Code::Forbidden | Code::TooManyRequests) => Exit::Refused,
-            Some(Code::NoSuchTorrent | Code::NoSuchFile) => Exit::Missing,
+            Some(Code::NoSuchTorrent | Code::NoSuchFile | Code::NoSuchGroup) => Exit::Missing,
             _ => Exit::Failure,
         },
         _ => Exit::Failure,

@@ -27,6 +27,11 @@ pub fn rate(count: u64) -> String {
     if count == 0 { "-".to_owned() } else { format!("{}/s", bytes(count)) }
 }
 
+/// A speed limit in bytes per second.
+pub fn limit(bytes_per_second: Option<u64>) -> String {
+    bytes_per_second.map_or_else(|| "none".to_owned(), |limit| format!("{}/s", bytes(limit)))
+}
+
 /// A time span in its two largest units; a dash if it is negative (not known).
 pub fn duration(seconds: i64) -> String {
     let Ok(seconds) = u64::try_from(seconds) else { return "-".to_owned() };

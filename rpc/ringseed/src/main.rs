@@ -10,6 +10,7 @@ mod daemon;
 mod failure;
 mod flags;
 mod get;
+mod given;
 mod human;
 mod inspect;
 mod limits;
@@ -46,6 +47,9 @@ fn main() -> ExitCode {
         Command::Move(args) => remote::relocate(args),
         Command::Rename(args) => remote::rename(args),
         Command::Remove(args) => remote::remove(args),
+        Command::Queue(args) => remote::queue(args),
+        Command::Limit(args) => remote::limit(args),
+        Command::Group(args) => remote::group(args),
         Command::Stats(args) => remote::stats(args),
         Command::Space(args) => remote::space(args),
         Command::Settings(args) => remote::settings(args),

@@ -1,5 +1,6 @@
 //! The commands for a running daemon, as types.
 
+use super::shared::RulesArgs;
 use api::native::{Field, State};
 use clap::{Args, ValueEnum};
 use std::{net::SocketAddr, path::PathBuf};
@@ -100,12 +101,20 @@ pub struct AddArgs {
     /// Fetch their pieces in order
     #[arg(long)]
     pub sequential: bool,
+    /// Peers of each at most
+    #[arg(long, value_name = "N")]
+    pub peer_limit: Option<u32>,
+    /// Do not download these files: numbers of `ringseed inspect`, as in 0,3-5
+    #[arg(long, value_name = "FILES", value_parser = crate::human::parse_numbers)]
+    pub skip: Option<Numbers>,
     /// Take files that are there in full length as good, without a check
     #[arg(long)]
     pub trust_files: bool,
     /// Wait until what is there of them has been checked and they run
     #[arg(long, conflicts_with = "paused")]
     pub wait: bool,
+    #[command(flatten)]
+    pub rules: RulesArgs,
     #[command(flatten)]
     pub connection: Connection,
 }
@@ -200,7 +209,8 @@ pub struct RemoveArgs {
 #[allow(missing_docs)]
 #[command(group(clap::ArgGroup::new("edit").required(true).multiple(true).args([
     "add_labels", "remove_labels", "add_trackers", "remove_trackers", "skip", "low", "normal",
-    "high", "peer_limit", "sequential",
+    "high", "peer_limit", "sequential", "sequential_from", "priority", "up", "down", "honor_limits",
+    "group", "ratio", "idle",
 ])))]
 pub struct EditArgs {
     /// Add this label; may be given several times
@@ -233,6 +243,11 @@ pub struct EditArgs {
     /// Whether pieces are fetched in order
     #[arg(long, value_name = "BOOL")]
     pub sequential: Option<bool>,
+    /// The piece that they begin with then
+    #[arg(long, value_name = "PIECE")]
+    pub sequential_from: Option<u32>,
+    #[command(flatten)]
+    pub rules: RulesArgs,
     #[command(flatten)]
     pub chosen: ChosenArgs,
 }

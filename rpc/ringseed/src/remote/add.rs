@@ -1,9 +1,9 @@
 //! `ringseed add`
 
-use super::{connect, wait};
+use super::{connect, edit::choices, wait};
 use crate::{cli::AddArgs, human, inspect, output, process};
 use anyhow::Context;
-use api::native::{AddTorrent, Torrent, call};
+use api::native::{AddTorrent, Priority, Torrent, call};
 use data_encoding::BASE64;
 
 /// Whether it is something for the daemon to fetch.
@@ -29,6 +29,15 @@ pub fn add(args: AddArgs) -> anyhow::Result<()> {
                 paused: args.paused.then_some(true),
                 labels: args.labels.clone(),
                 sequential: args.sequential.then_some(true),
+                peer_limit: args.peer_limit,
+                files: choices(args.skip.as_ref(), Priority::Skip),
+                priority: args.rules.priority,
+                upload_limit: args.rules.up.and_then(|rate| rate.0),
+                download_limit: args.rules.down.and_then(|rate| rate.0),
+                honors_session_limits: args.rules.honor_limits,
+                group: args.rules.group.clone(),
+                ratio_goal: args.rules.ratio,
+                idle_goal: args.rules.idle,
                 trust_files: args.trust_files,
                 ..AddTorrent::default()
             };

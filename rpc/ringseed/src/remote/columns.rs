@@ -1,7 +1,7 @@
 //! How tables tell of a torrent.
 
 use crate::human;
-use api::native::{Field, State, Torrent, TroubleKind};
+use api::native::{Field, State, Torrent, TroubleKind, Weight};
 
 /// What the columns are made of.
 pub(super) const FIELDS: [Field; 16] = [
@@ -81,6 +81,15 @@ pub(super) fn peers(torrent: &Torrent) -> String {
 pub(super) fn eta(torrent: &Torrent) -> String {
     let seconds = torrent.eta.flatten().and_then(|seconds| i64::try_from(seconds).ok());
     human::duration(seconds.unwrap_or(-1))
+}
+
+pub(super) fn priority(torrent: &Torrent) -> String {
+    match torrent.priority {
+        Some(Weight::Low) => "low",
+        Some(Weight::Normal) | None => "normal",
+        Some(Weight::High) => "high",
+    }
+    .to_owned()
 }
 
 #[cfg(test)]

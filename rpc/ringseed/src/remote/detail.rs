@@ -7,8 +7,8 @@ use crate::{
     table::{Align, Table},
 };
 use api::native::{
-    AddPeers, Call, File, FlagSet, List, Listing, Nothing, One, Peer, Priority, Torrent,
-    TorrentRef, Tracker, TrackerState, call,
+    AddPeers, Call, File, FlagSet, GoalOf, IdleGoal, List, Listing, Nothing, One, Peer, Priority,
+    RatioGoal, Torrent, TorrentRef, Tracker, TrackerState, call,
 };
 use client::Client;
 use serde::Serialize;
@@ -77,6 +77,11 @@ fn sheet(sheet: &Sheet) -> String {
         ("Private", yes(torrent.private)),
         ("In order", yes(torrent.sequential)),
         ("Peer limit", torrent.peer_limit.unwrap_or(0).to_string()),
+        ("Queue place", torrent.queue_position.unwrap_or(0).to_string()),
+        ("Priority", columns::priority(torrent)),
+        ("Limits", limits(torrent)),
+        ("Group", human::plain(&torrent.group.clone().flatten().unwrap_or_default())),
+        ("Seeds until", goals(torrent)),
         ("Downloaded", transfer(number(torrent.downloaded), number(torrent.download_rate))),
         ("Uploaded", transfer(number(torrent.uploaded), number(torrent.upload_rate))),
         ("Ratio", columns::ratio(torrent)),
@@ -101,6 +106,34 @@ fn sheet(sheet: &Sheet) -> String {
         let _ = write!(out, "\n{title}\n{}", table.render());
     }
     out
+}
+
+/// Its own speed limits; nothing if it has none.
+fn limits(torrent: &Torrent) -> String {
+    let own = |way: &str, limit: Option<Option<u64>>| {
+        limit.flatten().map(|limit| format!("{way} {}", human::limit(Some(limit))))
+    };
+    let limits = [own("up", torrent.upload_limit), own("down", torrent.download_limit)];
+    let free = torrent.honors_session_limits == Some(false);
+    let free = free.then(|| "not under the daemon's".to_owned());
+    limits.into_iter().flatten().chain(free).collect::<Vec<_>>().join(", ")
+}
+
+/// Its own goals of seeding; nothing if they are those of the settings.
+fn goals(torrent: &Torrent) -> String {
+    let ratio = torrent.ratio_goal.and_then(|goal| match goal {
+        RatioGoal::Of(GoalOf::Settings) => None,
+        RatioGoal::Of(GoalOf::None) => Some("any ratio".to_owned()),
+        RatioGoal::Ratio(ratio) => Some(format!("ratio {ratio:.2}")),
+    });
+    let idle = torrent.idle_goal.and_then(|goal| match goal {
+        IdleGoal::Of(GoalOf::Settings) => None,
+        IdleGoal::Of(GoalOf::None) => Some("idle for any time".to_owned()),
+        IdleGoal::Seconds(time) => Some(format!("idle for {}", human::duration(i64::from(time)))),
+    });
+    let reached = torrent.goal_reached == Some(true);
+    let reached = reached.then(|| "reached".to_owned());
+    ratio.into_iter().chain(idle).chain(reached).collect::<Vec<_>>().join(", ")
 }
 
 fn transfer(total: u64, rate: u64) -> String {

@@ -20,6 +20,18 @@ pub fn edit(args: EditArgs) -> anyhow::Result<()> {
                 files: files(&args),
                 peer_limit: args.peer_limit,
                 sequential: args.sequential,
+                sequential_from: args.sequential_from,
+                priority: args.rules.priority,
+                upload_limit: args.rules.up.map(|rate| rate.0),
+                download_limit: args.rules.down.map(|rate| rate.0),
+                honors_session_limits: args.rules.honor_limits,
+                group: args
+                    .rules
+                    .group
+                    .clone()
+                    .map(|name| Some(name).filter(|name| !name.is_empty())),
+                ratio_goal: args.rules.ratio,
+                idle_goal: args.rules.idle,
                 ..Edit::of(exactly(std::slice::from_ref(torrent)))
             };
             client.call::<call::TorrentEdit>(edit).await?;
@@ -63,15 +75,17 @@ fn trackers(args: &EditArgs, torrent: &Torrent) -> Option<Vec<Vec<String>>> {
 }
 
 fn files(args: &EditArgs) -> Vec<FileChoice> {
-    let of = |numbers: &Option<Numbers>, priority| {
-        let numbers = numbers.iter().flat_map(|numbers| numbers.0.clone());
-        numbers.map(move |file| FileChoice { file, priority }).collect::<Vec<_>>()
-    };
     [
-        of(&args.skip, Priority::Skip),
-        of(&args.low, Priority::Low),
-        of(&args.normal, Priority::Normal),
-        of(&args.high, Priority::High),
+        choices(args.skip.as_ref(), Priority::Skip),
+        choices(args.low.as_ref(), Priority::Low),
+        choices(args.normal.as_ref(), Priority::Normal),
+        choices(args.high.as_ref(), Priority::High),
     ]
     .concat()
+}
+
+/// Files by their numbers, each wanted so much.
+pub(super) fn choices(numbers: Option<&Numbers>, priority: Priority) -> Vec<FileChoice> {
+    let numbers = numbers.into_iter().flat_map(|numbers| &numbers.0);
+    numbers.map(|&file| FileChoice { file, priority }).collect()
 }

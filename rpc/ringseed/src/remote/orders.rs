@@ -2,17 +2,24 @@
 
 use super::{chosen, connect, exactly, reference, say, wait};
 use crate::{
-    cli::{ChosenArgs, MoveArgs, RemoveArgs, RenameArgs, VerifyArgs},
+    cli::{ChosenArgs, MoveArgs, RemoveArgs, RenameArgs, StartArgs, VerifyArgs},
     output, process,
 };
-use api::native::{Call, Field, Move, Remove, Rename, Several, Torrent, call};
+use api::native::{Call, Field, Move, Remove, Rename, Several, Start, Torrent, call};
 use client::Client;
 
 /// What is printed of the torrents of an order.
 const FIELDS: [Field; 2] = [Field::name, Field::info_hash];
 
-pub fn start(args: ChosenArgs) -> anyhow::Result<()> {
-    order::<call::TorrentStart>(&args, "started")
+pub fn start(args: StartArgs) -> anyhow::Result<()> {
+    let torrents = process::block_on(async {
+        let client = connect(&args.chosen.connection)?;
+        let torrents = chosen(&client, &args.chosen, &FIELDS).await?;
+        let params = Start { torrents: exactly(&torrents), now: args.now };
+        client.call::<call::TorrentStart>(params).await?;
+        Ok(torrents)
+    })?;
+    say(&args.chosen.connection, "started", &torrents)
 }
 
 pub fn stop(args: ChosenArgs) -> anyhow::Result<()> {

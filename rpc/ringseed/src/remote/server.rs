@@ -9,30 +9,35 @@ use crate::{
 };
 use anyhow::bail;
 use api::native::{
-    Counters, Event, EventStream, Folder, Nothing, PortTest, Setting, SettingKind, SettingsChange,
-    call,
+    Counters, Event, EventStream, Folder, Info, Nothing, PortTest, Setting, SettingKind,
+    SettingsChange, call,
 };
 use serde_json::{Map, Value};
 use std::fmt::Write;
 
 pub fn stats(args: ConnectionArgs) -> anyhow::Result<()> {
-    let figures = process::block_on(async {
-        Ok(connect(&args.connection)?.call::<call::StatisticsGet>(Nothing {}).await?)
+    let (figures, info) = process::block_on(async {
+        let client = connect(&args.connection)?;
+        let figures = client.call::<call::StatisticsGet>(Nothing {}).await?;
+        Ok((figures, client.call::<call::ServerInfo>(Nothing {}).await?))
     })?;
     if args.connection.json {
         return output::print_json(&figures);
     }
     let mut out = String::new();
     let torrents = format!(
-        "{} ({} downloading, {} seeding, {} verifying, {} stopped, {} with errors)",
+        "{} ({} downloading, {} seeding, {} verifying, {} moving, {} queued, {} stopped, {} with errors)",
         figures.torrents,
         figures.downloading,
         figures.seeding,
         figures.verifying,
+        figures.moving,
+        figures.queued,
         figures.stopped,
         figures.errors
     );
     for (name, value) in [
+        ("Server", server(&info)),
         ("Torrents", torrents),
         ("Peers", figures.peers.to_string()),
         ("Down", human::rate(figures.download_rate)),
@@ -61,6 +66,17 @@ pub fn stats(args: ConnectionArgs) -> anyhow::Result<()> {
         ]);
     }
     output::print(&(out + "\n" + &table.render()))
+}
+
+/// What the server is, in a line.
+fn server(info: &Info) -> String {
+    let running = info.shards.iter().filter(|shard| shard.running).count();
+    let shards = match (running, info.shards.len()) {
+        (1, 1) => "1 shard".to_owned(),
+        (running, count) if running == count => format!("{count} shards"),
+        (running, count) => format!("{running} of {count} shards"),
+    };
+    format!("{} {}, {}, {shards}", info.name, info.version, info.driver)
 }
 
 pub fn space(args: SpaceArgs) -> anyhow::Result<()> {

@@ -22,10 +22,19 @@ pub struct Daemon {
 
 impl Daemon {
     pub fn start(folder: &Path, flags: &[&str]) -> Daemon {
-        let mut child = command(folder)
-            .args(["daemon", "--config-dir", "config", "--download-dir", "downloads"])
-            .args(["--rpc-bind", "127.0.0.1:0", "--peer-port", "0", "--peer-bind", "127.0.0.1"])
-            .args(["--cores", "1"])
+        let mut command = command(folder);
+        command.args(["daemon", "--config-dir", "config", "--download-dir", "downloads"]).args([
+            "--peer-port",
+            "0",
+            "--peer-bind",
+            "127.0.0.1",
+            "--cores",
+            "1",
+        ]);
+        if !flags.contains(&"--rpc-bind") {
+            command.args(["--rpc-bind", "127.0.0.1:0"]);
+        }
+        let mut child = command
             .args(flags)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -38,8 +47,7 @@ impl Daemon {
             let rest = line.split_once(before).unwrap_or_else(|| panic!("no {before} in {line}")).1;
             rest.split([',', '\n']).next().unwrap_or_default().to_owned()
         };
-        let url =
-            format!("{}//{}", "http:", word("rpc http://").trim_end_matches("/transmission/rpc"));
+        let url = word("rpc ").trim_end_matches("/transmission/rpc").to_owned();
         Daemon { url, peers: word("peers "), child }
     }
 
@@ -89,7 +97,8 @@ impl Drop for Daemon {
 pub fn command(folder: &Path) -> Command {
     let mut command = Command::new(PROGRAM);
     command.current_dir(folder).stdin(Stdio::null());
-    for name in ["RINGSEED_URL", "RUST_LOG"] {
+    let login = ["RINGSEED_USER", "RINGSEED_PASSWORD", "RINGSEED_TOKEN"];
+    for name in ["RINGSEED_URL", "RINGSEED_CONFIG_DIR", "RUST_LOG"].iter().chain(&login) {
         command.env_remove(name);
     }
     command

@@ -6,7 +6,7 @@ mod model;
 use super::{columns, connect};
 use crate::{cli::TopArgs, process};
 use anyhow::{Context, bail};
-use api::native::{Selection, Several, TorrentRef, TorrentStream, call};
+use api::native::{Selection, Several, Start, TorrentRef, TorrentStream, call};
 use client::{Client, Error};
 use model::{Action, Model};
 use ratatui::{
@@ -79,7 +79,10 @@ async fn run(
 async fn order(client: &Client, action: Action) -> Option<String> {
     let several = |id| Several { torrents: Selection::These(vec![TorrentRef::Id(id)]) };
     let done = match action {
-        Action::Start(id) => client.call::<call::TorrentStart>(several(id)).await,
+        Action::Start(id) => {
+            let params = Start { torrents: several(id).torrents, now: false };
+            client.call::<call::TorrentStart>(params).await
+        }
         Action::Stop(id) => client.call::<call::TorrentStop>(several(id)).await,
         Action::Verify(id) => client.call::<call::TorrentVerify>(several(id)).await,
         Action::None | Action::Quit => return None,
