@@ -91,9 +91,7 @@ async fn serve(dir: &Path, settings: Settings) -> anyhow::Result<()> {
 async fn listen(settings: &Settings, dir: &Path) -> anyhow::Result<Vec<Listener>> {
     let wrong = |error| anyhow::anyhow!("a setting is wrong: {error}");
     let addresses = Address::list(&settings.rpc_bind, dir).map_err(wrong)?;
-    let mode = u32::from_str_radix(&settings.rpc_socket_mode, 8).ok().filter(|mode| *mode <= 0o777);
-    let mode =
-        mode.context("a setting is wrong: rpc_socket_mode is three octal digits like 0700")?;
+    let mode = server::socket_mode(&settings.rpc_socket_mode).map_err(wrong)?;
     let mut listeners = Vec::new();
     let mut unix_error = None;
     for address in &addresses {

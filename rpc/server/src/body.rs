@@ -9,6 +9,7 @@ use std::{
     convert::Infallible,
     pin::Pin,
     task::{Context, Poll},
+    time::Duration,
 };
 
 /// An answer in parts, sent one after the other without being copied together.
@@ -69,26 +70,27 @@ pub(crate) enum BodyError {
 pub(crate) async fn read<B: Body<Data: Buf> + Unpin>(body: B) -> Result<Vec<u8>, BodyError> {
     let expected = body.size_hint().lower() as usize;
     let mut bytes = Vec::with_capacity(expected.min(limits::BODY_RESERVE));
-    receive(body, |part| bytes.extend_from_slice(part)).await?;
+    receive(body, limits::BODY_TIME, |part| bytes.extend_from_slice(part)).await?;
     Ok(bytes)
 }
 
 /// Takes a body in without keeping it: a client that is still sending when it is refused would see
-/// a broken connection instead of the refusal.
-pub(crate) async fn discard<B: Body<Data: Buf> + Unpin>(body: B) {
+/// a broken connection instead of the refusal. One that takes longer than `patience` is left.
+pub(crate) async fn discard<B: Body<Data: Buf> + Unpin>(body: B, patience: Duration) {
     // A body that does not end is the client's own loss.
-    let _ = receive(body, |_| {}).await;
+    let _ = receive(body, patience, |_| {}).await;
 }
 
 async fn receive<B: Body<Data: Buf> + Unpin>(
     mut body: B,
+    patience: Duration,
     mut part: impl FnMut(&[u8]),
 ) -> Result<(), BodyError> {
     let mut left = api::limits::REQUEST_BYTES;
     if body.size_hint().lower() > left as u64 {
         return Err(BodyError::TooLarge);
     }
-    let deadline = tokio::time::Instant::now() + limits::BODY_TIME;
+    let deadline = tokio::time::Instant::now() + patience;
     loop {
         let pause = deadline.min(tokio::time::Instant::now() + limits::BODY_PAUSE);
         let frame = tokio::time::timeout_at(pause, body.frame()).await;

@@ -46,6 +46,7 @@ impl Running {
     /// Looks at once whether users, tokens or the certificate have changed on the disk. Blocks.
     pub fn look_for_changes(&self) {
         self.gateway.look_at_accounts();
+        self.gateway.close_what_is_let_in_no_more();
         self.certificate.iter().for_each(|certificate| certificate.reload());
     }
 
@@ -64,6 +65,7 @@ struct Entrance {
     gateway: Gateway,
     certificate: Option<Arc<Certificate>>,
     places: Arc<Semaphore>,
+    unix_places: Arc<Semaphore>,
     by_address: Arc<Mutex<HashMap<IpAddr, usize>>>,
     stopped: watch::Receiver<bool>,
 }
@@ -79,6 +81,7 @@ pub(crate) fn start(
         gateway: gateway.clone(),
         certificate: certificate.clone(),
         places: Arc::new(Semaphore::new(limits::CONNECTIONS)),
+        unix_places: Arc::new(Semaphore::new(limits::UNIX_CONNECTIONS)),
         by_address: Arc::default(),
         stopped: stopped.clone(),
     };
@@ -101,9 +104,12 @@ async fn look_for_changes(
             () = tokio::time::sleep(limits::LOOK_INTERVAL) => {}
             () = told(&mut stopped) => return,
         }
+        // Tokens end by themselves, whether the disk answers or not.
+        gateway.close_what_is_let_in_no_more();
         let (gateway, certificate) = (gateway.clone(), certificate.clone());
         let look = tokio::task::spawn_blocking(move || {
             gateway.look_at_accounts();
+            gateway.close_what_is_let_in_no_more();
             certificate.inspect(|certificate| certificate.reload());
         });
         // A disk that hangs must not hold up the end.
@@ -126,9 +132,13 @@ impl Entrance {
                 () = told(&mut stopped) => break,
             }
         }
+        let places = match &listener {
+            Listener::Tcp(_) => (&self.places, limits::CONNECTIONS),
+            Listener::Unix(_) => (&self.unix_places, limits::UNIX_CONNECTIONS),
+        };
         drop(listener);
         self.gateway.stop();
-        let all = self.places.acquire_many(limits::CONNECTIONS as u32);
+        let all = places.0.acquire_many(places.1 as u32);
         let _ = tokio::time::timeout(limits::STOP_PATIENCE, all).await;
     }
 
@@ -183,7 +193,11 @@ impl Entrance {
     }
 
     fn take_place(&self, peer: Peer) -> Option<Place> {
-        let permit = Arc::clone(&self.places).try_acquire_owned().ok()?;
+        let places = match peer {
+            Peer::Ip(_) => &self.places,
+            Peer::Unix => &self.unix_places,
+        };
+        let permit = Arc::clone(places).try_acquire_owned().ok()?;
         // On this machine an address says nothing: behind a proxy there all connections have it.
         let address = peer_key(peer).filter(|_| !peer.is_local());
         if let Some(address) = address {

@@ -119,6 +119,7 @@ impl Run<'_> {
             caller: self.caller,
             method: method.name,
             access: method.access,
+            dialect: call.dialect,
             params: call.params(),
         };
         let told = |result: &Bytes| match method.name {

@@ -9,8 +9,10 @@
 pub mod accounts;
 mod body;
 mod connections;
+mod disk;
 mod execute;
 mod gateway;
+mod keeper;
 mod limits;
 mod listener;
 mod methods;
@@ -22,7 +24,7 @@ mod trackers;
 mod view;
 
 pub use connections::Running;
-pub use listener::{Address, Listener};
+pub use listener::{Address, Listener, socket_mode};
 pub(crate) use methods::unix_now;
 #[doc(hidden)]
 pub use native::Feed;
@@ -31,6 +33,7 @@ pub use tls::TlsError;
 use accounts::{AccountsError, AccountsFile};
 use engine::{Session, settings::Settings};
 use gateway::{Gateway, Login, Rules, SessionIds, calls::Desk};
+use keeper::Keeper;
 use std::{path::PathBuf, sync::Arc, time::Instant};
 use tls::Certificate;
 
@@ -74,13 +77,13 @@ pub fn serve(
     let login = Login::open(file)?;
     let ids = Arc::new(SessionIds::new(Instant::now()));
     let Options { config_dir, save_settings } = options;
-    let save_settings = Arc::new(applying(save_settings, Arc::clone(&rules)));
-    let native =
-        native::Control::new(session.clone(), config_dir.clone(), Arc::clone(&save_settings));
-    let desk = Arc::new(Desk::new(session.clone()));
+    let keeper =
+        Keeper::new(session.clone(), Arc::clone(&rules), config_dir.clone(), save_settings);
+    let keeper = Arc::new(keeper);
+    let native = native::Control::new(session.clone(), config_dir.clone(), Arc::clone(&keeper));
+    let desk = Arc::new(Desk::new(session.clone(), Arc::clone(&rules)));
     let native = native::Native::new(Arc::new(native), Arc::clone(&desk));
-    let control =
-        methods::Control::new(session.clone(), config_dir, save_settings, Arc::clone(&ids));
+    let control = methods::Control::new(session.clone(), config_dir, keeper, Arc::clone(&ids));
     let module = methods::module(control).into();
     let gateway = Gateway::new(module, native, desk, session, ids, login, rules);
     Ok(connections::start(listeners, gateway, certificate))
@@ -88,17 +91,8 @@ pub fn serve(
 
 fn certificate(settings: &Settings) -> Result<Option<Arc<Certificate>>, ServeError> {
     let (cert, key) = (&settings.rpc_tls_cert, &settings.rpc_tls_key);
-    match (cert.as_os_str().is_empty(), key.as_os_str().is_empty()) {
-        (true, true) => Ok(None),
-        (false, false) => Ok(Some(Arc::new(Certificate::open(cert, key)?))),
-        _ => Err(ServeError::Setting("rpc_tls_cert and rpc_tls_key go together".to_owned())),
+    match tls::is_wanted(cert, key).map_err(ServeError::Setting)? {
+        true => Ok(Some(Arc::new(Certificate::open(cert, key)?))),
+        false => Ok(None),
     }
-}
-
-/// Settings that are changed take effect at the gateway, too, before they are kept.
-fn applying(save_settings: SaveSettings, rules: Arc<Rules>) -> SaveSettings {
-    Box::new(move |settings| {
-        rules.apply(settings)?;
-        save_settings(settings)
-    })
 }

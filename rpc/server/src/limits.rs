@@ -9,6 +9,10 @@ pub(crate) const CONNECTIONS: usize = 512;
 /// cannot take the places of all others.
 pub(crate) const CONNECTIONS_PER_ADDRESS: usize = 128;
 
+/// Connections at a time over Unix sockets. They have places of their own: the operator gets in
+/// however many others there are.
+pub(crate) const UNIX_CONNECTIONS: usize = 64;
+
 /// A handshake of TLS must be done by then, for the same reason as below.
 pub(crate) const TLS_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -32,6 +36,10 @@ pub(crate) const BODY_PAUSE: Duration = Duration::from_secs(20);
 /// A request's body must be in by then, however steadily it drips: 64 MiB at 2 Mbit/s.
 pub(crate) const BODY_TIME: Duration = Duration::from_secs(270);
 
+/// The rest of a request that was refused is taken in for so long, so that its sender sees why. Who
+/// has not logged in holds a connection no longer than this with a body.
+pub(crate) const DISCARD_TIME: Duration = Duration::from_secs(10);
+
 /// Bytes reserved for a body on its sender's word; more as it arrives.
 pub(crate) const BODY_RESERVE: usize = 1 << 20;
 
@@ -48,6 +56,10 @@ pub(crate) const DISK_PATIENCE: Duration = Duration::from_millis(15);
 
 /// The same where the answer is all that was asked for.
 pub(crate) const FREE_SPACE_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Such questions at a time: enough for many clients with a slow disk, and an eighth of the threads
+/// that there may be, so that a disk which hangs does not hold up log-ins.
+pub(crate) const DISK_QUESTIONS: usize = 64;
 
 /// Shards asked at a time for one answer.
 pub(crate) const DETAILS_AT_ONCE: usize = 32;
@@ -75,6 +87,10 @@ pub(crate) const NATIVE_BATCH: u32 = 256;
 
 /// WebSockets at a time. Each has a task, a buffer or two, and what it has not read yet.
 pub(crate) const SOCKETS: usize = 256;
+
+/// WebSockets of one user or token among them: a browser has a few. One user cannot take the places
+/// of all others.
+pub(crate) const SOCKETS_OF_ONE: usize = 64;
 
 /// Subscriptions of one WebSocket: a client needs one of each kind.
 pub(crate) const SUBSCRIPTIONS: u32 = 16;
@@ -111,7 +127,7 @@ pub(crate) const BURST_SECONDS: f64 = 10.0;
 /// person who mistyped does not give up.
 pub(crate) const FAILURE_WAIT: Duration = Duration::from_secs(60);
 
-/// How long a failed log-in is held against an address when memory for them is short.
+/// How long a failed log-in is held against an address.
 pub(crate) const FAILURE_MEMORY: Duration = Duration::from_secs(900);
 
 /// Passwords verified at a time: each takes 19 MiB and a core.

@@ -97,6 +97,13 @@ impl Listener {
     }
 }
 
+/// Reads the setting `rpc_socket_mode`.
+pub fn socket_mode(text: &str) -> Result<u32, String> {
+    let is_octal = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let mode = u32::from_str_radix(text, 8).ok().filter(|mode| is_octal && *mode <= 0o777);
+    mode.ok_or_else(|| format!("rpc_socket_mode is three octal digits like 0700, not '{text}'"))
+}
+
 /// Nobody can connect before the permissions are set: the socket does not listen until then.
 fn bind_unix(path: &Path, mode: u32) -> io::Result<Listener> {
     remove_stale(path)?;
@@ -137,6 +144,15 @@ mod tests {
         let text = "127.0.0.1:9091, unix:control.sock,unix:/run/x.sock,";
         assert_eq!(list(text).unwrap(), expected);
         assert!(list(" ,").is_err());
+    }
+
+    #[test]
+    fn permissions_are_octal_digits() {
+        assert_eq!(socket_mode("0700"), Ok(0o700));
+        assert_eq!(socket_mode("660"), Ok(0o660));
+        for bad in ["", "+700", "0o700", "789", "1777", "rwx"] {
+            assert!(socket_mode(bad).is_err(), "{bad}");
+        }
     }
 
     #[tokio::test]

@@ -1,7 +1,7 @@
 //! The methods, each asking the engine. One row here for each row of [`api::method::TABLE`].
 
 use crate::execute::{Outcome, register};
-use crate::{SaveSettings, gateway::SessionIds};
+use crate::{gateway::SessionIds, keeper::Keeper};
 use api::{
     Code, RpcError, Writer,
     ids::{Selector, Which},
@@ -37,7 +37,7 @@ pub(crate) use session::room;
 pub(crate) struct Control {
     session: Session,
     config_dir: PathBuf,
-    save_settings: Arc<SaveSettings>,
+    keeper: Arc<Keeper>,
     ids: Arc<SessionIds>,
     kept: KeptAnswers,
 }
@@ -46,11 +46,11 @@ impl Control {
     pub(crate) fn new(
         session: Session,
         config_dir: PathBuf,
-        save_settings: Arc<SaveSettings>,
+        keeper: Arc<Keeper>,
         ids: Arc<SessionIds>,
     ) -> Control {
         let kept = KeptAnswers::default();
-        Control { session, config_dir, save_settings, ids, kept }
+        Control { session, config_dir, keeper, ids, kept }
     }
 
     /// The torrents that a call is about, in its order.

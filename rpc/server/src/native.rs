@@ -10,13 +10,14 @@ mod network;
 mod orders;
 mod rules;
 mod server;
+mod sockets;
 mod stream;
 mod view;
 
 pub(crate) use endpoint::{Native, Place};
 pub use stream::Feed;
 
-use crate::SaveSettings;
+use crate::keeper::Keeper;
 use api::native::{Call, Code, Failure, Nothing, Subscribe, TorrentRef, call, openrpc};
 use deltas::Ledger;
 use engine::{
@@ -40,18 +41,14 @@ use std::{
 pub(crate) struct Control {
     pub(crate) session: Session,
     pub(crate) config_dir: PathBuf,
-    pub(crate) save_settings: Arc<SaveSettings>,
+    pub(crate) keeper: Arc<Keeper>,
     /// When which field of which torrent last changed, for all subscribers together.
     pub(crate) ledger: Mutex<Ledger>,
 }
 
 impl Control {
-    pub(crate) fn new(
-        session: Session,
-        config_dir: PathBuf,
-        save_settings: Arc<SaveSettings>,
-    ) -> Control {
-        Control { session, config_dir, save_settings, ledger: Mutex::default() }
+    pub(crate) fn new(session: Session, config_dir: PathBuf, keeper: Arc<Keeper>) -> Control {
+        Control { session, config_dir, keeper, ledger: Mutex::default() }
     }
 }
 

@@ -1,14 +1,13 @@
 //! TLS of the control interface: certificate and key from files, taken over when they change.
 
-use crate::limits;
+use crate::{accounts, limits};
 use rustls::{
     ServerConfig,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
 };
 use std::{
-    fs::{self, File},
+    fs::File,
     io::{self, Read},
-    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError, RwLock},
 };
@@ -26,7 +25,16 @@ pub enum TlsError {
 }
 
 /// What tells one state of both files from another.
-type Stamp = [Option<(u64, i64, i64, u64)>; 2];
+type Stamp = [accounts::Stamp; 2];
+
+/// Whether these settings ask for TLS; one of them alone is an error.
+pub(crate) fn is_wanted(cert: &Path, key: &Path) -> Result<bool, String> {
+    match (cert.as_os_str().is_empty(), key.as_os_str().is_empty()) {
+        (true, true) => Ok(false),
+        (false, false) => Ok(true),
+        _ => Err("rpc_tls_cert and rpc_tls_key go together".to_owned()),
+    }
+}
 
 /// The certificate in force. New connections are made with what was read last.
 #[derive(Debug)]
@@ -70,10 +78,7 @@ impl Certificate {
 }
 
 fn stamp(cert: &Path, key: &Path) -> Stamp {
-    [cert, key].map(|path| {
-        let meta = fs::metadata(path).ok()?;
-        Some((meta.ino(), meta.mtime(), meta.mtime_nsec(), meta.len()))
-    })
+    [cert, key].map(accounts::stamp)
 }
 
 fn load(cert: &Path, key: &Path) -> Result<ServerConfig, TlsError> {
@@ -104,6 +109,7 @@ fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     fn write(folder: &Path, name: &str) -> rcgen::CertifiedKey<rcgen::KeyPair> {
         let made = rcgen::generate_simple_self_signed(vec![name.to_owned()]).unwrap();

@@ -21,8 +21,15 @@ pub enum AccountsError {
     Refused(String),
 }
 
-/// What tells one state of a file from another without reading it.
+/// What tells one state of a file from another without reading it: its change time, which new
+/// permissions move too, and what a file with a coarse clock differs by.
 pub(crate) type Stamp = Option<(u64, i64, i64, u64)>;
+
+/// A file's state now; `None` if it is not there. Blocks.
+pub(crate) fn stamp(path: &Path) -> Stamp {
+    let meta = fs::metadata(path).ok()?;
+    Some((meta.ino(), meta.ctime(), meta.ctime_nsec(), meta.len()))
+}
 
 /// `accounts.json` of a daemon's folder.
 #[derive(Clone, Debug)]
@@ -101,8 +108,7 @@ impl AccountsFile {
 
     /// Its state now; `None` if it is not there. Blocks.
     pub(crate) fn stamp(&self) -> Stamp {
-        let meta = fs::metadata(&self.path).ok()?;
-        Some((meta.ino(), meta.mtime(), meta.mtime_nsec(), meta.len()))
+        stamp(&self.path)
     }
 
     /// Whether others than its owner may read it.

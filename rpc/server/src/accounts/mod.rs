@@ -7,8 +7,8 @@
 mod file;
 mod password;
 
-pub(crate) use file::Stamp;
 pub use file::{AccountsError, AccountsFile};
+pub(crate) use file::{Stamp, stamp};
 pub use password::{hash_password, verify_password};
 
 use crate::limits;
@@ -125,7 +125,7 @@ impl Accounts {
     pub fn add_token(&mut self, new: NewToken, now: u64) -> Result<(String, Token), String> {
         let secret = format!("rs_{}", BASE64URL_NOPAD.encode(&random::<32>()));
         let token = Token {
-            id: HEXLOWER.encode(&random::<4>()),
+            id: self.new_id(),
             name: new.name,
             role: new.role,
             methods: new.methods,
@@ -138,6 +138,16 @@ impl Accounts {
         self.tokens.push(token.clone());
         self.check()?;
         Ok((secret, token))
+    }
+
+    /// An id that no token has.
+    fn new_id(&self) -> String {
+        loop {
+            let id = HEXLOWER.encode(&random::<4>());
+            if self.tokens.iter().all(|token| token.id != id) {
+                return id;
+            }
+        }
     }
 
     /// Takes a token back, by its id.

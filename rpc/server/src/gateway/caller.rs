@@ -40,11 +40,24 @@ impl fmt::Display for Peer {
     }
 }
 
+/// What a caller has shown to be let in.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Proof {
+    /// Nothing: there is nobody to log in, or the connection is proof enough.
+    Nothing,
+    /// The password that has this hash.
+    Password(Arc<str>),
+    /// The token that has this hash.
+    Token([u8; 32]),
+}
+
 /// Who makes a request, known and allowed in. Cheap to clone; it goes with every call.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Caller {
     /// The user's name, `token:` and a token's name, or `local` where nobody has to say.
     pub(crate) who: Arc<str>,
+    /// By what.
+    pub(crate) proof: Proof,
     /// Where from.
     pub(crate) peer: Peer,
     /// What they are allowed.
@@ -60,6 +73,7 @@ impl Caller {
     pub(crate) fn local(peer: Peer) -> Caller {
         Caller {
             who: "local".into(),
+            proof: Proof::Nothing,
             peer,
             role: Role::Admin,
             methods: None,

@@ -7,7 +7,8 @@
 
 use super::{
     Caller, Peer,
-    throttle::{self, Failures},
+    caller::Proof,
+    throttle::{self, About, Failures},
 };
 use crate::{
     accounts::{Accounts, AccountsError, AccountsFile, token_hash, verify_password},
@@ -17,7 +18,9 @@ use data_encoding::{BASE64, HEXLOWER};
 use http::{HeaderMap, header};
 use ring_crypto::hmac;
 use std::{
-    collections::HashMap,
+    collections::{HashMap, hash_map::RandomState},
+    hash::BuildHasher,
+    io,
     net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
@@ -44,9 +47,11 @@ pub(crate) struct Login {
     /// Of this run only: remembered log-ins are worth nothing elsewhere.
     key: hmac::Key,
     remembered: Mutex<HashMap<[u8; 32], Remembered>>,
-    failures: Mutex<Failures>,
+    failures: Arc<Mutex<Failures>>,
+    /// What names are told apart by in `failures`.
+    digests: RandomState,
     /// Verifications take tens of milliseconds and 19 MiB each.
-    verifying: Semaphore,
+    verifying: Arc<Semaphore>,
     /// Those that wait for it, by address.
     waiting: Mutex<HashMap<Option<IpAddr>, usize>>,
 }
@@ -81,8 +86,9 @@ impl Login {
             file,
             key: hmac::Key::new(hmac::HMAC_SHA256, &key),
             remembered: Mutex::default(),
-            failures: Mutex::default(),
-            verifying: Semaphore::new(limits::VERIFYING),
+            failures: Arc::default(),
+            digests: RandomState::new(),
+            verifying: Arc::new(Semaphore::new(limits::VERIFYING)),
             waiting: Mutex::default(),
         })
     }
@@ -93,8 +99,13 @@ impl Login {
     }
 
     /// Takes over what has become of the accounts, which forgets remembered log-ins. An error
-    /// leaves everything as it was. Blocks.
+    /// leaves everything as it was, and so does a file that has gone: users are removed by name, and
+    /// with none of them this machine would be let in as it is. Blocks.
     pub(crate) fn reload(&self) -> Result<(), AccountsError> {
+        if self.is_asked_for() && !self.file.exists() {
+            let path = self.file.path().to_owned();
+            return Err(AccountsError::File { path, error: io::ErrorKind::NotFound.into() });
+        }
         let accounts = self.file.read()?;
         let new = Arc::new(Known::new(&accounts));
         *self.known.write().unwrap_or_else(PoisonError::into_inner) = new;
@@ -127,23 +138,41 @@ impl Login {
         if known.is_empty() {
             return Err(Refusal::NobodyYet);
         }
-        let found = match credentials(headers).ok_or(Refusal::Unknown)? {
+        let caller = match credentials(headers).ok_or(Refusal::Unknown)? {
             Credentials::Token(token) => match known.token(&token) {
-                Some(caller) => Ok(caller),
-                None => self.check_wait(peer).and(Err(Refusal::Unknown)),
+                Some(caller) => caller,
+                None => {
+                    self.check_wait(peer)?;
+                    self.attempt(peer, None, threshold).ended(false, None);
+                    return Err(Refusal::Unknown);
+                }
             },
             Credentials::Password { user, password } => {
-                self.verified(peer, &known, &user, password).await
+                self.verified(peer, &known, &user, password, threshold).await?
             }
         };
-        match (&found, throttle::key(peer), threshold) {
-            (Err(Refusal::Unknown), Some(address), Some(threshold)) => {
-                lock(&self.failures).failed(address, threshold, Instant::now());
+        Ok(Caller { peer, ..caller })
+    }
+
+    /// Whether somebody who was let in would be again: their account is what it was, and has not
+    /// ended.
+    pub(crate) fn still_holds(&self, caller: &Caller) -> bool {
+        let known = self.known();
+        let now = match &caller.proof {
+            Proof::Nothing => {
+                return caller.peer == Peer::Unix || (known.is_empty() && caller.peer.is_local());
             }
-            (Ok(_), Some(address), _) => lock(&self.failures).succeeded(address),
-            _ => {}
-        }
-        found.map(|caller| Caller { peer, ..caller })
+            Proof::Password(_) => known.users.get(&*caller.who).map(|(_, caller)| caller.clone()),
+            Proof::Token(hash) => known.token_of(hash),
+        };
+        now.is_some_and(|now| Caller { peer: caller.peer, ..now } == *caller)
+    }
+
+    /// A log-in that is about to be tried.
+    fn attempt(&self, peer: Peer, user: Option<&str>, threshold: Option<u32>) -> Attempt {
+        let about = user.map(|user| self.digests.hash_one(user));
+        let address = throttle::key(peer);
+        Attempt { failures: Arc::clone(&self.failures), peer, address, about, threshold }
     }
 
     fn check_wait(&self, peer: Peer) -> Result<(), Refusal> {
@@ -158,6 +187,7 @@ impl Login {
         known: &Arc<Known>,
         user: &str,
         password: String,
+        threshold: Option<u32>,
     ) -> Result<Caller, Refusal> {
         let tag = self.tag(user, &password);
         if let Some(caller) = self.recall(&tag, known) {
@@ -165,7 +195,8 @@ impl Login {
         }
         self.check_wait(peer)?;
         let _waiting = self.line_up(throttle::key(peer))?;
-        let _turn = self.verifying.acquire().await.map_err(|_| Refusal::Busy)?;
+        let turn = Arc::clone(&self.verifying).acquire_owned().await;
+        let turn = turn.map_err(|_| Refusal::Busy)?;
         // Who waited behind the same log-in, or behind failures, need not be verified again.
         if let Some(caller) = self.recall(&tag, known) {
             return Ok(caller);
@@ -176,7 +207,15 @@ impl Login {
             Some((hash, caller)) => (hash.clone(), Some(caller.clone())),
             None => (NOBODY.to_owned(), None),
         };
-        let verify = move || verify_password(&hash, password.as_bytes());
+        let attempt = self.attempt(peer, Some(user), threshold);
+        let who = caller.as_ref().map(|caller| Arc::clone(&caller.who));
+        let verify = move || {
+            let right = verify_password(&hash, password.as_bytes()) && who.is_some();
+            // Here rather than by who waits for it: one who hangs up has guessed, and costs, as much.
+            attempt.ended(right, who.as_deref());
+            drop(turn);
+            right
+        };
         let right = tokio::task::spawn_blocking(verify).await.unwrap_or(false);
         let caller = caller.filter(|_| right).ok_or(Refusal::Unknown)?;
         self.remember(tag, known, &caller);
@@ -225,6 +264,33 @@ impl Login {
     }
 }
 
+/// A log-in that is being tried.
+struct Attempt {
+    failures: Arc<Mutex<Failures>>,
+    peer: Peer,
+    address: Option<IpAddr>,
+    about: About,
+    threshold: Option<u32>,
+}
+
+impl Attempt {
+    /// Holds a failure against the address, and tells the log of it. `who` is the user's name, if
+    /// there is such a user: what else was typed as a name might be a password.
+    fn ended(&self, right: bool, who: Option<&str>) {
+        if !right {
+            let (from, who) = (self.peer, who.unwrap_or("nobody"));
+            tracing::info!(target: "audit", who, %from, "a log-in failed");
+        }
+        let Some(address) = self.address else { return };
+        let mut failures = lock(&self.failures);
+        match (right, self.threshold) {
+            (true, _) => failures.succeeded(address, self.about),
+            (false, Some(most)) => failures.failed(address, self.about, most, Instant::now()),
+            (false, None) => {}
+        }
+    }
+}
+
 /// A place in the line, given back when it is dropped.
 struct Place<'a> {
     login: &'a Login,
@@ -248,21 +314,24 @@ const NOBODY: &str = "$argon2id$v=19$m=19456,t=2,p=1$\
 
 impl Known {
     fn new(accounts: &Accounts) -> Known {
-        let caller = |who: String, role, methods: &[String], folders: &[_]| Caller {
+        let caller = |who: String, proof, role, methods: &[String], folders: &[_]| Caller {
             who: who.into(),
+            proof,
             role,
             methods: (!methods.is_empty()).then(|| methods.into()),
             folders: folders.into(),
             peer: Peer::Unix,
         };
         let users = accounts.users.iter().map(|user| {
-            let caller = caller(user.name.clone(), user.role, &[], &user.folders);
+            let proof = Proof::Password(user.password.as_str().into());
+            let caller = caller(user.name.clone(), proof, user.role, &[], &user.folders);
             (user.name.clone(), (user.password.clone(), caller))
         });
         let tokens = accounts.tokens.iter().filter_map(|token| {
             let hash = HEXLOWER.decode(token.sha256.as_bytes()).ok()?.try_into().ok()?;
-            let who = format!("token:{}", token.name);
-            Some((hash, (token.expires, caller(who, token.role, &token.methods, &token.folders))))
+            let (who, proof) = (format!("token:{}", token.name), Proof::Token(hash));
+            let caller = caller(who, proof, token.role, &token.methods, &token.folders);
+            Some((hash, (token.expires, caller)))
         });
         Known { users: users.collect(), tokens: tokens.collect() }
     }
@@ -272,7 +341,12 @@ impl Known {
     }
 
     fn token(&self, token: &str) -> Option<Caller> {
-        let (expires, caller) = self.tokens.get(&token_hash(token.as_bytes()))?;
+        self.token_of(&token_hash(token.as_bytes()))
+    }
+
+    /// The owner of the token with this hash, unless it has ended.
+    fn token_of(&self, hash: &[u8; 32]) -> Option<Caller> {
+        let (expires, caller) = self.tokens.get(hash)?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
         expires.is_none_or(|expires| now < expires).then(|| caller.clone())
     }

@@ -7,7 +7,7 @@ mod process;
 mod text;
 
 use super::meter::{BUCKETS, Figures};
-use crate::limits;
+use crate::{disk, limits};
 use engine::{
     Session,
     status::{Activity, ShardStatus, Torrent, Trouble},
@@ -188,8 +188,7 @@ fn shards(text: &mut Text, shards: &[ShardStatus]) {
 /// The room in the folder of new torrents, unless its disk does not answer.
 async fn disk(text: &mut Text, session: &Session) {
     let folder = session.settings().download_dir;
-    let ask = tokio::task::spawn_blocking(move || storage::free_space(&folder));
-    if let Ok(Ok(Ok(room))) = tokio::time::timeout(limits::DISK_PATIENCE, ask).await {
+    if let Ok(room) = disk::ask(limits::DISK_PATIENCE, move || storage::free_space(&folder)).await {
         let (free, total) = (room.free as f64, room.total as f64);
         text.gauge("ringseed_download_dir_free_bytes", "Room in the download folder.", free);
         text.gauge("ringseed_download_dir_size_bytes", "Size of its file system.", total);

@@ -39,8 +39,8 @@ pub(crate) use throttle::key as peer_key;
 
 use crate::accounts::AccountsError;
 use crate::body::{self, Chunks};
-use crate::execute;
 use crate::native::{Native, Place};
+use crate::{execute, limits};
 use api::envelope::{Message, parse};
 use bytes::Buf;
 use calls::Desk;
@@ -80,9 +80,8 @@ struct Inner {
     desk: Arc<Desk>,
     login: Login,
     rules: Arc<Rules>,
-    /// Requests by address, and by user or token.
+    /// Requests by address.
     by_address: Mutex<Buckets<IpAddr>>,
-    by_user: Mutex<Buckets<Arc<str>>>,
     gzip: Gzip,
     web: Web,
     accounts_seen: Mutex<crate::accounts::Stamp>,
@@ -134,7 +133,6 @@ impl Gateway {
             login,
             rules,
             by_address: Mutex::default(),
-            by_user: Mutex::default(),
             gzip: Gzip::default(),
             web: Web::default(),
             accounts_seen: Mutex::new(seen),
@@ -154,6 +152,19 @@ impl Gateway {
     /// What is counted.
     pub(crate) fn meter(&self) -> &Meter {
         self.0.desk.meter()
+    }
+
+    /// Closes the WebSockets of those who would not be let in now. An HTTP request is let in for
+    /// itself; a WebSocket lasts.
+    pub(crate) fn close_what_is_let_in_no_more(&self) {
+        let policy = self.0.rules.now();
+        self.0.native.close_unless(|caller| {
+            let may_connect = match caller.peer {
+                Peer::Ip(ip) => policy.allowed.allows(ip),
+                Peer::Unix => true,
+            };
+            may_connect && self.0.login.still_holds(caller)
+        });
     }
 
     /// Takes over the accounts if their file has changed. Blocks.
@@ -180,12 +191,17 @@ impl Gateway {
             Err(refusal) => {
                 // Who asked before sending (Expect: 100-continue) needs no more than the answer.
                 if !parts.headers.contains_key(header::EXPECT) {
-                    body::discard(body).await;
+                    // What was sent with an old session id is sent again, however long it takes.
+                    let patience = match refusal.status() {
+                        StatusCode::CONFLICT => limits::BODY_TIME,
+                        _ => limits::DISCARD_TIME,
+                    };
+                    body::discard(body, patience).await;
                 }
                 *refusal
             }
             Ok((caller, Wanted::Transmission)) => {
-                let answer = self.run(&caller, &policy, body).await;
+                let answer = self.run(&caller, body).await;
                 self.0.gzip.pack(peer, &parts.headers, answer).await
             }
             Ok((caller, Wanted::Native)) => {
@@ -233,7 +249,7 @@ impl Gateway {
         }
         let identified = self.0.login.identify(peer, &request.headers, policy.failures).await;
         let caller = identified.map_err(refusals::not_let_in)?;
-        self.check_user(&caller, policy, 1)?;
+        self.0.desk.charge(&caller, 1).map_err(refusals::too_often)?;
         if path == "/metrics" {
             self.check_host(request, policy, peer)?;
             return Ok((caller, Wanted::Metrics));
@@ -292,21 +308,6 @@ impl Gateway {
         taken.map_err(refusals::too_often)
     }
 
-    /// Refuses users and tokens that ask for `calls` more when they have asked too often.
-    fn check_user(
-        &self,
-        caller: &Caller,
-        policy: &Policy,
-        calls: usize,
-    ) -> Result<(), Box<Answer>> {
-        if !self.0.login.is_asked_for() || caller.peer == Peer::Unix {
-            return Ok(());
-        }
-        let mut buckets = self.0.by_user.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = Arc::clone(&caller.who);
-        buckets.take(key, policy.user_rate, calls, Instant::now()).map_err(refusals::too_often)
-    }
-
     /// A page that logs in cannot be one that was led here by its name: with log-ins every name
     /// passes, as it does for Transmission.
     fn check_host(&self, request: &Parts, policy: &Policy, peer: Peer) -> Result<(), Box<Answer>> {
@@ -332,21 +333,16 @@ impl Gateway {
         Err(refusals::session_id(self.0.ids.current(now)))
     }
 
-    async fn run<B: Body<Data: Buf> + Unpin>(
-        &self,
-        caller: &Caller,
-        policy: &Policy,
-        body: B,
-    ) -> Answer {
+    async fn run<B: Body<Data: Buf> + Unpin>(&self, caller: &Caller, body: B) -> Answer {
         let body = match body::read(body).await {
             Ok(body) => body,
             Err(error) => return *refusals::unreadable(error),
         };
         let message = parse(&body);
         if let Message::Batch(calls) = &message
-            && let Err(refusal) = self.check_user(caller, policy, calls.len())
+            && let Err(wait) = self.0.desk.charge(caller, calls.len())
         {
-            return *refusal;
+            return *refusals::too_often(wait);
         }
         match execute::run(&self.0.transmission, &self.0.desk, &message, caller).await {
             Some(answer) => json(answer),

@@ -88,8 +88,13 @@ impl<K: Eq + Hash + Clone> Buckets<K> {
 #[derive(Debug, Default)]
 pub(crate) struct Failures(HashMap<IpAddr, Failed>);
 
+/// What a log-in was tried with, as a number: a user's name, or anything else.
+pub(crate) type About = Option<u64>;
+
 #[derive(Clone, Copy, Debug)]
 struct Failed {
+    /// The one name that all of them were about, if it is one.
+    about: About,
     times: u32,
     last: Instant,
     until: Instant,
@@ -105,9 +110,14 @@ impl Failures {
 
     /// Counts a failure. From the threshold on the address waits a second, then two, four and so
     /// on, up to [`limits::FAILURE_WAIT`].
-    pub(crate) fn failed(&mut self, address: IpAddr, threshold: u32, now: Instant) {
+    pub(crate) fn failed(&mut self, address: IpAddr, about: About, threshold: u32, now: Instant) {
         self.make_room(now);
-        let failed = self.0.entry(address).or_insert(Failed { times: 0, last: now, until: now });
+        let new = Failed { about, times: 0, last: now, until: now };
+        let failed = self.0.entry(address).or_insert(new);
+        if now.saturating_duration_since(failed.last) >= limits::FAILURE_MEMORY {
+            *failed = new;
+        }
+        failed.about = failed.about.filter(|&before| Some(before) == about);
         failed.times = failed.times.saturating_add(1);
         failed.last = now;
         if let Some(beyond) = failed.times.checked_sub(threshold) {
@@ -116,9 +126,13 @@ impl Failures {
         }
     }
 
-    /// A log-in that succeeded: the address starts over.
-    pub(crate) fn succeeded(&mut self, address: IpAddr) {
-        self.0.remove(&address);
+    /// A password that was right: the address starts over if it was mistyped before. Who has tried
+    /// other names does not get new guesses at them by a log-in of their own.
+    pub(crate) fn succeeded(&mut self, address: IpAddr, about: About) {
+        let mistyped = |failed: &Failed| about.is_some() && failed.about == about;
+        if self.0.get(&address).is_some_and(mistyped) {
+            self.0.remove(&address);
+        }
     }
 
     fn make_room(&mut self, now: Instant) {
@@ -141,6 +155,8 @@ impl Failures {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const ANN: About = Some(1);
 
     fn ip(number: u32) -> IpAddr {
         IpAddr::V4(number.into())
@@ -170,24 +186,43 @@ mod tests {
         let mut failures = Failures::default();
         let mut waits = Vec::new();
         for _ in 0..10 {
-            failures.failed(ip(1), 3, start);
+            failures.failed(ip(1), ANN, 3, start);
             waits.push(failures.wait(ip(1), start).map_or(0, |wait| wait.as_secs()));
         }
         assert_eq!(waits, [0, 0, 1, 2, 4, 8, 16, 32, 60, 60]);
         assert_eq!(failures.wait(ip(2), start), None);
         assert_eq!(failures.wait(ip(1), start + limits::FAILURE_WAIT), None);
-        failures.succeeded(ip(1));
-        failures.failed(ip(1), 3, start);
+        failures.succeeded(ip(1), ANN);
+        failures.failed(ip(1), ANN, 3, start);
         assert_eq!(failures.wait(ip(1), start), None);
+        // What was long ago is forgotten.
+        (0..9).for_each(|_| failures.failed(ip(3), ANN, 3, start));
+        let later = start + limits::FAILURE_MEMORY;
+        failures.failed(ip(3), ANN, 3, later);
+        assert_eq!(failures.wait(ip(3), later), None);
+    }
+
+    #[test]
+    fn a_log_in_of_ones_own_gives_no_new_guesses_at_others() {
+        let start = Instant::now();
+        let mut failures = Failures::default();
+        for about in [ANN, Some(2), None, ANN] {
+            failures.failed(ip(1), about, 3, start);
+            failures.succeeded(ip(1), Some(2));
+            failures.succeeded(ip(1), None);
+        }
+        assert!(failures.wait(ip(1), start).is_some());
+        failures.succeeded(ip(1), ANN);
+        assert!(failures.wait(ip(1), start).is_some(), "not all of them were about this name");
     }
 
     #[test]
     fn a_flood_of_addresses_fills_no_table_and_frees_nobody_who_guesses() {
         let start = Instant::now();
         let (mut failures, mut buckets) = (Failures::default(), Buckets::default());
-        (0..20).for_each(|_| failures.failed(ip(0), 3, start));
+        (0..20).for_each(|_| failures.failed(ip(0), ANN, 3, start));
         for number in 1..3 * limits::ADDRESSES as u32 {
-            failures.failed(ip(number), 3, start);
+            failures.failed(ip(number), ANN, 3, start);
             buckets.take(ip(number), 1, 1, start).unwrap();
         }
         assert!(failures.0.len() <= limits::ADDRESSES);

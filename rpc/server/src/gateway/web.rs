@@ -4,7 +4,7 @@ use super::{
     Answer,
     pages::{page, response, with},
 };
-use crate::{body::Chunks, limits};
+use crate::{body::Chunks, disk, limits};
 use http::{HeaderValue, Method, StatusCode, header};
 use std::{
     fs::File,
@@ -39,19 +39,18 @@ impl Web {
         };
         let Some(file) = inside(home, path) else { return nothing() };
         let kind = HeaderValue::from_static(kind(&file));
-        let read = async {
-            let _place = self.0.acquire().await.ok()?;
-            tokio::task::spawn_blocking(move || read(&file)).await.ok()?.ok()
-        };
-        match tokio::time::timeout(limits::FILE_PATIENCE, read).await {
-            Ok(Some(bytes)) => {
+        let silent = || *page(StatusCode::SERVICE_UNAVAILABLE, "The disk does not answer.");
+        let turn = tokio::time::timeout(limits::FILE_PATIENCE, self.0.acquire());
+        let Ok(Ok(_turn)) = turn.await else { return silent() };
+        match disk::ask(limits::FILE_PATIENCE, move || read(&file)).await {
+            Ok(bytes) => {
                 let mut answer = response(StatusCode::OK, Chunks::of([bytes.into()]));
                 answer.headers_mut().insert(header::CONTENT_TYPE, kind);
                 answer.headers_mut().extend(expires().map(|date| (header::EXPIRES, date)));
                 answer
             }
-            Ok(None) => nothing(),
-            Err(_) => *page(StatusCode::SERVICE_UNAVAILABLE, "The disk does not answer."),
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => silent(),
+            Err(_) => nothing(),
         }
     }
 }

@@ -1,15 +1,19 @@
 //! torrent_add.
 
-use super::{Control, object, set};
-use crate::{execute::Outcome, limits};
+use super::{Control, object, set, system_error};
+use crate::{disk, execute::Outcome, limits};
 use api::{
     Code, RpcError, objects,
     params::{FileChanges, FilePriority, Params, Source, TorrentAdd},
 };
 use engine::{AddError, Added, Fetch, NewTorrent, rules::Rules, status::Priority};
 use metainfo::Metainfo;
-use std::{path::Path, sync::Arc};
-use tokio::io::AsyncReadExt;
+use std::{
+    fs::File,
+    io::{self, Read},
+    path::Path,
+    sync::Arc,
+};
 
 pub(super) async fn torrent_add(control: Arc<Control>, params: Params) -> Outcome {
     let add = TorrentAdd::parse(&params)?;
@@ -17,6 +21,10 @@ pub(super) async fn torrent_add(control: Arc<Control>, params: Params) -> Outcom
         Source::File(path) => Some(path.clone()),
         _ => None,
     };
+    if let Some(folder) = &add.download_dir {
+        let checked = disk::check_folder(Path::new(folder)).await;
+        checked.map_err(|error| system_error(folder, &error))?;
+    }
     let metainfo = metainfo(add.source).await?;
     let file_priorities = priorities(&metainfo, &add.files)?;
     let from = add.sequential_download_from_piece.unwrap_or(0);
@@ -68,15 +76,22 @@ async fn metainfo(source: Source) -> Result<Vec<u8>, RpcError> {
 }
 
 /// The bytes of a .torrent on this machine.
-pub(crate) async fn read_file(path: &Path) -> std::io::Result<Vec<u8>> {
-    let most = metainfo::limits::TORRENT_BYTES as u64;
-    let mut bytes = Vec::new();
-    let file = tokio::fs::File::open(path).await?;
-    file.take(most + 1).read_to_end(&mut bytes).await?;
-    if bytes.len() as u64 > most {
-        return Err(std::io::Error::other("too large for a .torrent file"));
-    }
-    Ok(bytes)
+pub(crate) async fn read_file(path: &Path) -> io::Result<Vec<u8>> {
+    let path = path.to_owned();
+    let read = move || {
+        // A pipe would be waited for.
+        if !path.metadata()?.is_file() {
+            return Err(io::Error::other("it is no file"));
+        }
+        let most = metainfo::limits::TORRENT_BYTES as u64;
+        let mut bytes = Vec::new();
+        File::open(path)?.take(most + 1).read_to_end(&mut bytes)?;
+        match bytes.len() as u64 > most {
+            true => Err(io::Error::other("too large for a .torrent file")),
+            false => Ok(bytes),
+        }
+    };
+    disk::ask(limits::FETCH_PATIENCE, read).await
 }
 
 /// The priorities that differ from normal, by the numbers of the engine.

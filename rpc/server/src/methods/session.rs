@@ -1,7 +1,7 @@
 //! session_get, session_set, session_stats and free_space.
 
 use super::{Control, nothing, system_error};
-use crate::{execute::Outcome, limits};
+use crate::{disk, execute::Outcome, limits};
 use api::{
     Code, RpcError, ToJson, Writer,
     objects::{Counters, SessionStats, Space},
@@ -86,17 +86,8 @@ pub(super) async fn session_set(control: Arc<Control>, params: Params) -> Outcom
     if set == SessionSet::default() {
         return nothing();
     }
-    let settings = changed(control.session.settings(), set)?;
-    control.session.set_settings(settings.clone()).map_err(RpcError::invalid)?;
-    let saved = tokio::task::spawn_blocking(move || (control.save_settings)(&settings)).await;
-    match saved {
-        Ok(Ok(())) => nothing(),
-        Ok(Err(error)) => Err(RpcError::new(
-            Code::System,
-            format!("the settings hold until the next start, but cannot be saved: {error}"),
-        )),
-        Err(_) => Err(Code::Internal.into()),
-    }
+    control.keeper.change(|settings| changed(settings, set)).await?;
+    nothing()
 }
 
 fn changed(mut settings: Settings, set: SessionSet) -> Result<Settings, RpcError> {
@@ -229,12 +220,9 @@ fn signed(bytes: u64) -> i64 {
 
 /// The room at a path that exists. A file system that hangs costs a waiting thread, not the caller.
 pub(crate) async fn room(path: PathBuf, patience: Duration) -> io::Result<storage::FreeSpace> {
-    let ask = tokio::task::spawn_blocking(move || {
+    disk::ask(patience, move || {
         path.metadata()?;
         storage::free_space(&path)
-    });
-    match tokio::time::timeout(patience, ask).await {
-        Ok(answer) => answer.map_err(io::Error::other)?,
-        Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "the file system does not answer")),
-    }
+    })
+    .await
 }

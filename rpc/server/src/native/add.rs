@@ -5,16 +5,21 @@ use super::{
     orders::{check_labels, priorities},
     rules::RulesChange,
 };
-use crate::methods::read_torrent_file;
+use crate::{disk, methods::read_torrent_file};
 use api::native::{AddTorrent, Added, Code, Failure, call};
 use data_encoding::BASE64;
 use engine::{AddError, NewTorrent, rules::Rules};
 use serde_json::json;
-use std::{path::Path, sync::Arc};
+use std::{io, path::Path, sync::Arc};
 
 pub(super) async fn add(control: Arc<Control>, params: AddTorrent) -> Outcome<call::TorrentAdd> {
     check_labels(&params.labels)?;
     let rules = RulesChange::from(&params).apply(&Rules::default())?;
+    if let Some(folder) = params.download_dir.as_deref().map(Path::new) {
+        let checked = disk::check_folder(folder).await;
+        let text = |error| format!("{}: {error}", folder.display());
+        checked.map_err(|error: io::Error| Failure::new(Code::InvalidPath, text(error)))?;
+    }
     let new = NewTorrent {
         metainfo: metainfo(&params).await?,
         paused: params.paused,

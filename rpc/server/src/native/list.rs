@@ -169,7 +169,7 @@ pub(super) async fn list(control: Arc<Control>, params: List) -> Result<Box<RawV
             write(&mut out, torrent, fields.iter().copied());
         }
         out.extend_from_slice(b"]}");
-        Ok(out)
+        Ok::<_, Failure>(out)
     })?;
     raw(out)
 }

@@ -29,8 +29,13 @@ pub(super) async fn set_settings(
     control: Arc<Control>,
     params: SettingsChange,
 ) -> Outcome<call::SettingsSet> {
-    let mut all = values(&control.session.settings())?;
-    for (name, value) in params.settings {
+    let new = control.keeper.change(|settings| changed(&settings, params)).await?;
+    Ok(Settings { settings: values(&new)? })
+}
+
+fn changed(settings: &EngineSettings, change: SettingsChange) -> Result<EngineSettings, Failure> {
+    let mut all = values(settings)?;
+    for (name, value) in change.settings {
         if !all.contains_key(&name) {
             let text = format!("there is no setting {name}: see settings.describe");
             return Err(Failure::new(Code::InvalidParams, text).about(json!({ "setting": name })));
@@ -47,17 +52,7 @@ pub(super) async fn set_settings(
         let about = json!({ "setting": "download_dir", "path": new.download_dir });
         return Err(Failure::new(Code::InvalidPath, text).about(about));
     }
-    control.session.set_settings(new.clone()).map_err(invalid)?;
-    let told = values(&new)?;
-    let save = Arc::clone(&control.save_settings);
-    match tokio::task::spawn_blocking(move || save(&new)).await {
-        Ok(Ok(())) => Ok(Settings { settings: told }),
-        Ok(Err(error)) => Err(Failure::new(
-            Code::System,
-            format!("the settings hold until the next start, but cannot be saved: {error}"),
-        )),
-        Err(_) => Err(Failure::new(Code::Internal, "saving the settings failed")),
-    }
+    Ok(new)
 }
 
 /// A setting that cannot be so; the text begins with its name.

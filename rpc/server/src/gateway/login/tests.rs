@@ -155,7 +155,7 @@ async fn a_flood_of_wrong_log_ins_slows_its_address_and_no_other() {
     assert!(house.ask(GUESSER, &right).await.is_ok());
     // Nor can somebody there, whose log-in nobody remembers, find out whether a guess is right.
     (0..50).for_each(|_| {
-        lock(&house.login.failures).failed(GUESSER.parse().unwrap(), 3, Instant::now())
+        lock(&house.login.failures).failed(GUESSER.parse().unwrap(), None, 3, Instant::now())
     });
     lock(&house.login.remembered).clear();
     assert!(matches!(house.ask(GUESSER, &right).await, Err(Refusal::Slowed(_))));
@@ -198,4 +198,79 @@ async fn accounts_that_cannot_be_read_leave_the_old_ones_in_force() {
     std::fs::write(house.file.path(), "{").unwrap();
     assert!(house.login.reload().is_err());
     assert!(house.ask(OTHER, &basic("ann", "correct horse")).await.is_ok());
+}
+
+#[tokio::test]
+async fn who_hangs_up_while_a_guess_is_verified_has_guessed() {
+    let house = with_ann();
+    let start = Instant::now();
+    for guess in 0..3 {
+        let guess = basic("ann", &guess.to_string());
+        let ask = house.ask(GUESSER, &guess);
+        // Polled until it waits for the verification, and then dropped.
+        let hung_up = tokio::time::timeout(Duration::from_millis(1), ask).await;
+        assert!(hung_up.is_err(), "a verification takes longer than that");
+        while Arc::strong_count(&house.login.failures) > 1 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+    assert!(lock(&house.login.failures).wait(GUESSER.parse().unwrap(), start).is_some());
+    assert_eq!(house.login.verifying.available_permits(), limits::VERIFYING);
+}
+
+#[tokio::test]
+async fn who_was_let_in_holds_until_the_account_changes() {
+    let mut tokens = Vec::new();
+    let house = house(|accounts| {
+        accounts.add_user("ann", Role::User, "correct horse", vec!["/data".into()]).unwrap();
+        accounts.add_user("bob", Role::Admin, "battery staple", Vec::new()).unwrap();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        for lifetime in [None, Some(3600)] {
+            let (name, role) = ("script".into(), Role::ReadOnly);
+            let (methods, folders) = (Vec::new(), Vec::new());
+            let new = NewToken { name, role, methods, folders, lifetime };
+            tokens.push(accounts.add_token(new, now).unwrap());
+        }
+    });
+    let ann = house.ask(OTHER, &basic("ann", "correct horse")).await.unwrap();
+    let bob = house.ask(OTHER, &basic("bob", "battery staple")).await.unwrap();
+    let script = house.ask(OTHER, &format!("Bearer {}", tokens[0].0)).await.unwrap();
+    let ending = house.ask(OTHER, &format!("Bearer {}", tokens[1].0)).await.unwrap();
+    let unix = Caller::local(Peer::Unix);
+    let all = [&ann, &bob, &script, &ending, &unix];
+    let hold = || all.map(|caller| house.login.still_holds(caller));
+    let change = |change: &dyn Fn(&mut Accounts)| {
+        let changed = house.file.edit(|accounts| {
+            change(accounts);
+            Ok(())
+        });
+        changed.unwrap();
+        house.login.reload().unwrap();
+    };
+    assert_eq!(hold(), [true; 5]);
+    assert!(!house.login.still_holds(&Caller::local(peer("127.0.0.1"))), "there are users");
+    change(&|accounts| accounts.user("ann").unwrap().folders.clear());
+    assert_eq!(hold(), [false, true, true, true, true]);
+    change(&|accounts| accounts.user("ann").unwrap().folders.push("/data".into()));
+    assert_eq!(hold(), [true; 5], "it is again what it was");
+    change(&|accounts| accounts.user("bob").unwrap().role = Role::User);
+    change(&|accounts| accounts.tokens[1].expires = Some(1));
+    assert_eq!(hold(), [true, false, true, false, true]);
+    let hash = crate::accounts::hash_password("correct horse").unwrap();
+    change(&|accounts| accounts.user("ann").unwrap().password.clone_from(&hash));
+    change(&|accounts| drop(accounts.revoke_token(&tokens[0].1.id).unwrap()));
+    assert_eq!(hold(), [false, false, false, false, true]);
+}
+
+#[tokio::test]
+async fn a_file_that_has_gone_lets_nobody_in_who_was_not() {
+    let house = with_ann();
+    std::fs::remove_file(house.file.path()).unwrap();
+    assert!(house.login.reload().is_err());
+    assert_eq!(house.ask("127.0.0.1", "").await, Err(Refusal::Unknown));
+    assert!(house.ask(OTHER, &basic("ann", "correct horse")).await.is_ok());
+    // Without a file from the beginning there is nobody.
+    let house = self::house(|_| {});
+    std::fs::remove_file(house.file.path()).unwrap();
+    house.login.reload().unwrap();
 }
