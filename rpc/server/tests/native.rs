@@ -234,7 +234,7 @@ fn the_description_is_served_in_both_places_and_every_method_of_it_is_there() {
             // Subscriptions need a WebSocket; the others look at what they get.
             let expected = match row.kind {
                 Kind::Call => Code::InvalidParams,
-                Kind::Subscription { .. } => Code::Internal,
+                Kind::Subscription { .. } => Code::InvalidRequest,
             };
             // discover takes an open object's worth of nothing: unknown parameters are refused too.
             assert_eq!(code, Some(i64::from(expected.number())), "{}: {answer}", row.name);
@@ -378,7 +378,7 @@ fn a_subscription_needs_a_sensible_request() {
     run(|rig| async move {
         let client = client(&rig);
         let raw = client.call_by_name("torrent.subscribe", &json!({})).await;
-        assert_eq!(refused(raw), Some(Code::Internal));
+        assert_eq!(refused(raw), Some(Code::InvalidRequest));
         let _ = call::Torrents;
         assert_eq!(call::TorrentList::NAME, "torrent.list");
     });

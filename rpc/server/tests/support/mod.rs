@@ -6,7 +6,10 @@ pub mod native;
 
 use data_encoding::BASE64;
 use engine::{Options, Session, settings::Settings};
-use ringseed_server::{self as server, Running};
+use ringseed_server::{
+    self as server, Address, Listener, Running,
+    accounts::{Accounts, AccountsFile, NewToken, Token},
+};
 use serde_json::{Value, json};
 use std::{
     collections::HashMap,
@@ -18,7 +21,7 @@ use std::{
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
 };
 
 /// A running server with its folders.
@@ -28,8 +31,10 @@ pub struct Rig {
     pub session: Session,
     /// What session_set has asked to be kept.
     pub saved: Arc<Mutex<Vec<Settings>>>,
-    server: Running,
+    server: Option<Running>,
     session_id: String,
+    /// Header lines by which the rig's own requests log in.
+    login: String,
 }
 
 /// An answer, taken apart.
@@ -41,6 +46,12 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// The JSON in an answer of whichever interface.
+    pub fn value(&self) -> Value {
+        assert_eq!(self.status, 200, "{}", String::from_utf8_lossy(&self.body));
+        serde_json::from_slice(&self.body).expect("an answer is JSON")
+    }
+
     pub fn json(&self) -> Value {
         assert_eq!(self.status, 200, "{}", String::from_utf8_lossy(&self.body));
         assert_eq!(self.headers["content-type"], "application/json; charset=UTF-8");
@@ -50,9 +61,18 @@ impl Answer {
 
 /// Runs a test on a runtime like the daemon's.
 pub fn run<F: Future<Output = ()>>(test: impl FnOnce(Rig) -> F) {
+    run_with(|_, _| String::new(), test);
+}
+
+/// The same with settings and accounts of the test's own, which are made in the given folder. The
+/// header lines that come back log the rig in.
+pub fn run_with<F: Future<Output = ()>>(
+    prepare: impl FnOnce(&mut Settings, &Path) -> String,
+    test: impl FnOnce(Rig) -> F,
+) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let rig = Rig::start().await;
+        let rig = Rig::start(prepare).await;
         let session = rig.session.clone();
         test(rig).await;
         session.stop().await;
@@ -60,22 +80,30 @@ pub fn run<F: Future<Output = ()>>(test: impl FnOnce(Rig) -> F) {
 }
 
 impl Rig {
-    async fn start() -> Rig {
+    async fn start(prepare: impl FnOnce(&mut Settings, &Path) -> String) -> Rig {
         let folder = tempfile::tempdir().unwrap();
-        let settings = Settings {
+        let mut settings = Settings {
             download_dir: folder.path().join("downloads"),
             peer_port: 0,
             peer_bind: "127.0.0.1".into(),
+            rpc_bind: "127.0.0.1:0".into(),
             cores: 1,
             driver: std::env::var("RINGSEED_DRIVER").unwrap_or_else(|_| "auto".into()),
             ..Settings::default()
         };
         std::fs::create_dir(&settings.download_dir).unwrap();
         let config_dir = folder.path().join("config");
+        std::fs::create_dir(&config_dir).unwrap();
+        let login = prepare(&mut settings, &config_dir);
+        let mut listeners = Vec::new();
+        for address in Address::list(&settings.rpc_bind, &config_dir).unwrap() {
+            let mode = server::socket_mode(&settings.rpc_socket_mode).unwrap();
+            listeners.push(Listener::bind(&address, mode).await.unwrap());
+        }
+        let is_plain = settings.rpc_tls_cert.as_os_str().is_empty();
         let options = Options { config_dir: config_dir.clone(), settings };
         let session = Session::start(options).await.unwrap();
         let saved = Arc::new(Mutex::new(Vec::new()));
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let keep = Arc::clone(&saved);
         let options = server::Options {
             config_dir,
@@ -84,13 +112,35 @@ impl Rig {
                 Ok(())
             }),
         };
-        let server = server::serve(vec![listener.into()], session.clone(), options).unwrap();
-        let addr = server.addr().unwrap();
-        let mut rig = Rig { addr, folder, session, saved, server, session_id: String::new() };
-        let refusal = rig.request("POST", "/transmission/rpc", "", b"{}").await;
-        assert_eq!(refusal.status, 409);
-        rig.session_id = refusal.headers["x-transmission-session-id"].clone();
+        let server = server::serve(listeners, session.clone(), options).unwrap();
+        let (mut addr, server) = (server.addr().unwrap(), Some(server));
+        if addr.ip().is_unspecified() {
+            addr.set_ip([127, 0, 0, 1].into());
+        }
+        let session_id = String::new();
+        let mut rig = Rig { addr, folder, session, saved, server, session_id, login };
+        if is_plain {
+            let refusal = rig.request("POST", "/transmission/rpc", &rig.login, b"{}").await;
+            assert_eq!(refusal.status, 409);
+            rig.session_id = refusal.headers["x-transmission-session-id"].clone();
+        }
         rig
+    }
+
+    pub fn config_dir(&self) -> std::path::PathBuf {
+        self.folder.path().join("config")
+    }
+
+    /// Changes users and tokens, and has the server look at them.
+    pub fn change_accounts<R>(&self, change: impl FnOnce(&mut Accounts) -> R) -> R {
+        let result = accounts(&self.config_dir(), change);
+        self.look_for_changes();
+        result
+    }
+
+    /// Has the server look at the files that it takes over, which it does every second anyway.
+    pub fn look_for_changes(&self) {
+        self.server.as_ref().unwrap().look_for_changes();
     }
 
     pub fn session_id_header(&self) -> String {
@@ -98,13 +148,43 @@ impl Rig {
     }
 
     /// Stops the server, not the session.
-    pub async fn stop_serving(self) {
-        self.server.stop().await;
+    pub async fn stop_serving(mut self) {
+        self.server.take().unwrap().stop().await;
+    }
+
+    /// The same server, asked at (and so from) this machine's address in its network, which is no
+    /// loopback one; `None` if it has none. It must listen there.
+    pub fn elsewhere(&self) -> Option<SocketAddr> {
+        let socket = std::net::UdpSocket::bind("0.0.0.0:0").ok()?;
+        // Nothing is sent: the kernel says from where it would be.
+        socket.connect("198.51.100.1:9").ok()?;
+        let ip = socket.local_addr().ok()?.ip();
+        (!ip.is_loopback()).then(|| SocketAddr::new(ip, self.addr.port()))
+    }
+
+    /// A connection from an address of this machine.
+    pub async fn connect_from(&self, ip: [u8; 4]) -> TcpStream {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind((ip, 0).into()).unwrap();
+        socket.connect(self.addr).await.unwrap()
     }
 
     /// Sends these bytes and gives everything that comes until the end.
     pub async fn raw(&self, bytes: &[u8]) -> Vec<u8> {
-        let mut stream = TcpStream::connect(self.addr).await.unwrap();
+        self.raw_over(TcpStream::connect(self.addr).await.unwrap(), bytes).await
+    }
+
+    /// The same with a server that may hang up before it has read everything.
+    pub async fn try_raw(&self, bytes: &[u8]) -> Vec<u8> {
+        let (mut reader, mut writer) = TcpStream::connect(self.addr).await.unwrap().into_split();
+        let send = async { drop(writer.write_all(bytes).await) };
+        let mut answer = Vec::new();
+        let receive = async { drop(reader.read_to_end(&mut answer).await) };
+        tokio::join!(send, receive);
+        answer
+    }
+
+    async fn raw_over(&self, mut stream: TcpStream, bytes: &[u8]) -> Vec<u8> {
         stream.write_all(bytes).await.unwrap();
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).await.unwrap();
@@ -113,6 +193,22 @@ impl Rig {
 
     /// One request on a connection of its own; `headers` are whole lines.
     pub async fn request(&self, method: &str, path: &str, headers: &str, body: &[u8]) -> Answer {
+        Answer::parse(&self.raw(&self.written(method, path, headers, body)).await)
+    }
+
+    /// The same from an address of this machine.
+    pub async fn request_from(
+        &self,
+        ip: [u8; 4],
+        (method, path): (&str, &str),
+        headers: &str,
+        body: &[u8],
+    ) -> Answer {
+        let request = self.written(method, path, headers, body);
+        Answer::parse(&self.raw_over(self.connect_from(ip).await, &request).await)
+    }
+
+    fn written(&self, method: &str, path: &str, headers: &str, body: &[u8]) -> Vec<u8> {
         let host = match headers.contains("Host:") {
             true => String::new(),
             false => format!("Host: {}\r\n", self.addr),
@@ -123,12 +219,13 @@ impl Rig {
         )
         .into_bytes();
         request.extend_from_slice(body);
-        Answer::parse(&self.raw(&request).await)
+        request
     }
 
     /// A request to be run.
     pub async fn post(&self, body: &str) -> Answer {
-        self.request("POST", "/transmission/rpc", &self.session_id_header(), body.as_bytes()).await
+        let headers = format!("{}{}", self.login, self.session_id_header());
+        self.request("POST", "/transmission/rpc", &headers, body.as_bytes()).await
     }
 
     /// A call in the older dialect; gives the whole answer.
@@ -190,7 +287,7 @@ impl Rig {
 }
 
 impl Answer {
-    fn parse(bytes: &[u8]) -> Answer {
+    pub fn parse(bytes: &[u8]) -> Answer {
         let end = bytes.windows(4).position(|window| window == b"\r\n\r\n").expect("a head");
         let head = std::str::from_utf8(&bytes[..end]).unwrap();
         let mut lines = head.lines();
@@ -202,6 +299,33 @@ impl Answer {
         let headers = lines.map(header).collect();
         Answer { status, headers, body: bytes[end + 4..].to_vec() }
     }
+}
+
+/// Header lines that log in by a name and a password.
+pub fn basic(user: &str, password: &str) -> String {
+    format!("Authorization: Basic {}\r\n", BASE64.encode(format!("{user}:{password}").as_bytes()))
+}
+
+/// Header lines that log in by a token.
+pub fn bearer(token: &str) -> String {
+    format!("Authorization: Bearer {token}\r\n")
+}
+
+/// Changes the accounts of a daemon's folder.
+pub fn accounts<R>(config_dir: &Path, change: impl FnOnce(&mut Accounts) -> R) -> R {
+    AccountsFile::in_folder(config_dir).edit(|accounts| Ok(change(accounts))).unwrap()
+}
+
+/// Makes a token; gives it with what is kept of it.
+pub fn token(accounts: &mut Accounts, role: api::Role, methods: &[&str]) -> (String, Token) {
+    let new = NewToken {
+        name: "script".into(),
+        role,
+        methods: methods.iter().map(|&method| method.to_owned()).collect(),
+        folders: Vec::new(),
+        lifetime: None,
+    };
+    accounts.add_token(new, 1_700_000_000).unwrap()
 }
 
 /// Makes files with these lengths and a .torrent of them, `version` as in [`metainfo::create`].
