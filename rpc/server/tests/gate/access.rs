@@ -107,7 +107,11 @@ fn native_arguments(method: &str, rig: &Rig) -> Value {
         "torrent.edit" => json!({ "torrents": [id], "labels": ["new"] }),
         "torrent.add_peers" => json!({ "torrent": id, "peers": ["127.0.0.1:9"] }),
         "settings.set" => json!({ "settings": { "reqq": 77 } }),
+        "queue.move" => json!({ "torrents": [id], "to": "top" }),
+        "group.set" => json!({ "name": "slow", "upload_limit": 5000 }),
+        "group.remove" => json!({ "name": "slow" }),
         "rpc.discover"
+        | "group.list"
         | "torrent.list"
         | "settings.get"
         | "settings.describe"
