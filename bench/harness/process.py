@@ -40,6 +40,21 @@ def cpu_seconds(pid):
     return (int(fields[11]) + int(fields[12])) / TICKS
 
 
+def other_cpu_seconds(pid, prefix):
+    """Processor time so far of the threads whose names do not begin so."""
+    ticks = 0
+    for thread in os.listdir(f"/proc/{pid}/task"):
+        try:
+            with open(f"/proc/{pid}/task/{thread}/stat") as stat:
+                name, _, rest = stat.read().partition("(")[2].rpartition(")")
+        except FileNotFoundError:
+            continue
+        if not name.startswith(prefix):
+            fields = rest.split()
+            ticks += int(fields[11]) + int(fields[12])
+    return ticks / TICKS
+
+
 def anonymous_kib(pid):
     """Memory that is a process's own."""
     with open(f"/proc/{pid}/status") as status:

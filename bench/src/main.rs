@@ -9,6 +9,7 @@ mod floor;
 mod leech;
 mod measure;
 mod seed;
+mod stalled;
 mod torrent;
 mod wire;
 
@@ -33,6 +34,8 @@ enum Command {
     Seed(seed::Seed),
     /// Serve a torrent with a bare io_uring loop that does nothing else
     Floor(floor::Floor),
+    /// Be a disk that does not answer when it is told so
+    StalledDisk(stalled::StalledDisk),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -46,6 +49,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Cold(options) => leech::cold::run(&options),
         Command::Seed(options) => seed::run(&options),
         Command::Floor(options) => floor::run(&options),
+        Command::StalledDisk(options) => stalled::run(&options),
     }
 }
 
