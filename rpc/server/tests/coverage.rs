@@ -57,9 +57,12 @@ const SESSION: &[(&str, &[&str])] = &[
     ("verify", &["torrent.verify"]),
 ];
 
+/// Fields of a struct, with what they are called in its schemas.
+type Renamed = &'static [(&'static str, &'static [&'static str])];
+
 /// Structs of the engine with the schemas that have their fields, and the fields that are called
 /// something else there. None for what is not for callers.
-const STRUCTS: &[(&str, &str, &[&str], &[(&str, &[&str])])] = &[
+const STRUCTS: &[(&str, &str, &[&str], Renamed)] = &[
     (
         "session/mod.rs",
         "NewTorrent",
@@ -272,7 +275,7 @@ fn abilities() -> Vec<String> {
     let mut names = Vec::new();
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
-        if !path.extension().is_some_and(|end| end == "rs") {
+        if path.extension().is_none_or(|end| end != "rs") {
             continue;
         }
         let text = fs::read_to_string(path).unwrap();
