@@ -34,6 +34,7 @@ pub struct Cli {
 
 #[derive(Subcommand, Debug)]
 #[allow(missing_docs)]
+#[allow(clippy::large_enum_variant, reason = "a process has one")]
 pub enum Command {
     /// Run the server in the foreground
     Daemon(DaemonArgs),
