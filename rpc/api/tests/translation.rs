@@ -20,7 +20,7 @@ use std::collections::BTreeSet;
 const BOTH: [Dialect; 2] = [Dialect::Legacy, Dialect::JsonRpc];
 
 /// The arguments that are spelled in two ways, besides settings.
-const ARGUMENTS: [(&str, &str); 26] = [
+const ARGUMENTS: [(&str, &str); 27] = [
     ("bandwidth_priority", "bandwidthPriority"),
     ("delete_local_data", "delete-local-data"),
     ("download_dir", "download-dir"),
@@ -47,6 +47,7 @@ const ARGUMENTS: [(&str, &str); 26] = [
     ("tracker_remove", "trackerRemove"),
     ("tracker_replace", "trackerReplace"),
     ("upload_limit", "uploadLimit"),
+    ("upload_limited", "uploadLimited"),
 ];
 
 /// Those that are the same in both.

@@ -30,6 +30,7 @@ const SESSION: &[(&str, &[&str])] = &[
     ("move_in_queue", &["queue.move"]),
     // For tests of the engine.
     ("panic_shard", &[]),
+    ("panic_torrent", &[]),
     ("peer_addr", &["server.info", "server.port_test"]),
     ("put_in_queue", &["queue.move"]),
     ("read", &["torrent.list", "torrent.get", "torrent.files", "torrent.subscribe"]),
