@@ -4,8 +4,9 @@
 use crate::limits;
 use std::{
     io::{self, ErrorKind},
-    path::Path,
-    time::Duration,
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
 };
 use tokio::sync::Semaphore;
 
@@ -38,9 +39,20 @@ async fn ask_at<T: Send + 'static>(
     tokio::time::timeout(patience, answer).await.unwrap_or_else(|_| Err(silent()))
 }
 
+/// The folder that was found good last, and when: who adds thousands of torrents names one folder
+/// thousands of times.
+static GOOD: Mutex<Option<(PathBuf, Instant)>> = Mutex::new(None);
+
 /// Whether a folder can be there, or be made: what there is of its path are folders. A disk that
 /// does not answer soon may have it.
 pub(crate) async fn check_folder(folder: &Path) -> io::Result<()> {
+    let good = || GOOD.lock().unwrap_or_else(PoisonError::into_inner);
+    let is_this = |known: &(PathBuf, Instant)| {
+        known.0 == folder && known.1.elapsed() < limits::FOLDER_GOOD_FOR
+    };
+    if good().as_ref().is_some_and(is_this) {
+        return Ok(());
+    }
     let path = folder.to_owned();
     let look = ask(limits::DISK_PATIENCE, move || {
         for above in path.ancestors() {
@@ -55,7 +67,7 @@ pub(crate) async fn check_folder(folder: &Path) -> io::Result<()> {
     });
     match look.await {
         Err(error) if error.kind() == ErrorKind::TimedOut => Ok(()),
-        looked => looked,
+        looked => looked.inspect(|()| *good() = Some((folder.to_owned(), Instant::now()))),
     }
 }
 

@@ -50,6 +50,9 @@ pub(crate) const STOP_PATIENCE: Duration = Duration::from_millis(500);
 /// client which polls does not fail when the id changes.
 pub(crate) const SESSION_ID_LIFE: Duration = Duration::from_secs(3600);
 
+/// A folder that was there is taken to be there for this long.
+pub(crate) const FOLDER_GOOD_FOR: Duration = Duration::from_secs(1);
+
 /// A question to the file system that takes longer is answered as unknown where the answer is a
 /// side line: a disk that hangs must not hang every client.
 pub(crate) const DISK_PATIENCE: Duration = Duration::from_millis(15);

@@ -107,6 +107,7 @@ struct Shared {
     wake: Condvar,
     hasher: Hasher,
     readers: usize,
+    synced: settle::Synced,
 }
 
 #[derive(Default)]
@@ -187,8 +188,13 @@ impl Checker {
             0 => thread::available_parallelism().map_or(1, |count| count.get()),
             threads => threads,
         };
-        let shared =
-            Arc::new(Shared { state: Mutex::default(), wake: Condvar::new(), hasher, readers });
+        let shared = Arc::new(Shared {
+            state: Mutex::default(),
+            wake: Condvar::new(),
+            hasher,
+            readers,
+            synced: Default::default(),
+        });
         let checker = Checker { shared, threads: Mutex::default() };
         for _ in 0..readers {
             checker.add_thread()?;
@@ -313,7 +319,8 @@ impl Shared {
             match turn {
                 Turn::Look(job) => {
                     let device = Device::of(&job.request.root);
-                    let settled = settle::settle(&job.request);
+                    let in_line = self.lock().jobs.len();
+                    let settled = settle::settle(&job.request, &self.synced, in_line);
                     let stamps = stamps(&job.request);
                     let mut state = self.lock();
                     let root = &job.request.root;

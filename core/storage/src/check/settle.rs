@@ -6,10 +6,11 @@ use crate::{StorageError, error::folder_needs_no_sync, paths};
 use metainfo::FileIndex;
 use rustix::fs::Advice;
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeSet, HashMap},
     fs, io,
     os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::Path,
+    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -18,15 +19,53 @@ use std::{
 /// sync makes the disk empty its cache, and there are torrents of many thousand files.
 const SETTLED_AFTER: Duration = Duration::from_secs(3600);
 
-/// Syncs the files that the pieces lie in, and the folders that have their names. Blocks.
-pub(super) fn settle(request: &CheckRequest) -> Result<(), StorageError> {
+/// With so many torrents in line, everything on their disk is synced at once (syncfs(2)): that takes
+/// as long as what is only in memory takes to write, and then nobody's file needs a sync of its own.
+const MANY: usize = 16;
+
+/// Times of change are as coarse as the kernel's tick, and clocks of network mounts differ.
+const MARGIN: Duration = Duration::from_secs(2);
+
+/// When everything on a device was synced last, by `st_dev`.
+#[derive(Default)]
+pub(super) struct Synced(Mutex<HashMap<u64, SystemTime>>);
+
+impl Synced {
+    fn lock(&self) -> MutexGuard<'_, HashMap<u64, SystemTime>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a sync of the whole device has covered what changed then. A clock that has been set
+    /// back makes nothing of it true.
+    fn covers(&self, device: u64, changed: SystemTime) -> bool {
+        let known = self.lock().get(&device).copied();
+        known.is_some_and(|at| at <= SystemTime::now() && changed + MARGIN < at)
+    }
+
+    /// Syncs everything on the device of this folder.
+    fn sync_all(&self, root: &Path) -> io::Result<()> {
+        let begun = SystemTime::now();
+        let folder = fs::File::open(root)?;
+        rustix::fs::syncfs(&folder)?;
+        self.lock().insert(folder.metadata()?.dev(), begun);
+        Ok(())
+    }
+}
+
+/// Syncs the files that the pieces lie in, and the folders that have their names, with so many other
+/// torrents in line. Blocks.
+pub(super) fn settle(
+    request: &CheckRequest,
+    synced: &Synced,
+    in_line: usize,
+) -> Result<(), StorageError> {
     let mut folders = BTreeSet::new();
     let files = request.layout.files().filter(|(_, file)| !file.is_pad());
     let files = files.filter(|(index, _)| is_asked_for(request, *index)).map(|(index, _)| index);
     let parts = request.layout.file_count();
     for number in files.map(FileIndex::get).chain([parts]) {
         let path = paths::of_number(&request.root, &request.layout, request.info_hash, number);
-        let changed = sync_file(&path, request.past_cache)
+        let changed = sync_file(&path, request, synced, in_line)
             .map_err(|error| StorageError::new(path.clone(), error))?;
         if changed {
             let above = path.ancestors().skip(1).take_while(|at| at.starts_with(&request.root));
@@ -43,8 +82,13 @@ fn is_asked_for(request: &CheckRequest, file: FileIndex) -> bool {
     pieces.any(|piece| request.pieces.has(piece))
 }
 
-/// Whether the file has changed lately, and was synced.
-fn sync_file(path: &Path, past_cache: bool) -> io::Result<bool> {
+/// Whether the file has changed lately, and was synced by itself.
+fn sync_file(
+    path: &Path,
+    request: &CheckRequest,
+    synced: &Synced,
+    in_line: usize,
+) -> io::Result<bool> {
     let opened = fs::OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path);
     let file = match opened {
         // What cannot be read is told by the check itself.
@@ -52,21 +96,39 @@ fn sync_file(path: &Path, past_cache: bool) -> io::Result<bool> {
         Ok(file) => file,
     };
     let meta = file.metadata()?;
-    if !meta.is_file() || (is_settled(&meta) && !past_cache) {
+    if !meta.is_file() {
         return Ok(false);
     }
+    if !request.past_cache {
+        let changed = changed(&meta);
+        if is_settled(changed) || synced.covers(meta.dev(), changed) {
+            return Ok(false);
+        }
+        if in_line >= MANY && changed + MARGIN < SystemTime::now() {
+            synced.sync_all(&request.root)?;
+            if synced.covers(meta.dev(), changed) {
+                return Ok(false);
+            }
+        }
+    }
     file.sync_data()?;
-    if past_cache {
+    if request.past_cache {
         // Only what is clean goes, which after the sync is everything.
         rustix::fs::fadvise(&file, 0, None, Advice::DontNeed)?;
     }
     Ok(true)
 }
 
-/// By the time of its last change of any kind, which nobody can set.
-fn is_settled(meta: &fs::Metadata) -> bool {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs() as i64;
-    now.saturating_sub(meta.ctime()) > SETTLED_AFTER.as_secs() as i64
+/// The time of the last change of any kind, which nobody can set.
+fn changed(meta: &fs::Metadata) -> SystemTime {
+    let seconds = Duration::from_secs(u64::try_from(meta.ctime()).unwrap_or_default());
+    UNIX_EPOCH
+        + seconds
+        + Duration::from_nanos(u64::try_from(meta.ctime_nsec()).unwrap_or_default())
+}
+
+fn is_settled(changed: SystemTime) -> bool {
+    SystemTime::now().duration_since(changed).is_ok_and(|age| age > SETTLED_AFTER)
 }
 
 fn sync_folder(folder: &Path) -> Result<(), StorageError> {
@@ -74,5 +136,25 @@ fn sync_folder(folder: &Path) -> Result<(), StorageError> {
     match result {
         Err(error) if folder_needs_no_sync(&error) => Ok(()),
         result => result.map_err(|error| StorageError::new(folder.to_path_buf(), error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sync_of_everything_covers_what_was_there_before_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let device = folder.path().metadata().unwrap().dev();
+        let synced = Synced::default();
+        let long_ago = SystemTime::now() - Duration::from_secs(100);
+        assert!(!synced.covers(device, long_ago));
+        synced.sync_all(folder.path()).unwrap();
+        assert!(synced.covers(device, long_ago));
+        assert!(!synced.covers(device + 1, long_ago), "another disk");
+        assert!(!synced.covers(device, SystemTime::now()), "later, or too close to tell");
+        synced.lock().insert(device, SystemTime::now() + Duration::from_secs(9));
+        assert!(!synced.covers(device, long_ago), "the clock was set back");
     }
 }
