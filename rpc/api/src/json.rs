@@ -27,6 +27,11 @@ impl Writer {
         self.dialect
     }
 
+    /// Bytes of text so far.
+    pub fn written(&self) -> usize {
+        self.buffer.len()
+    }
+
     /// The text so far.
     pub fn finish(self) -> Vec<u8> {
         self.buffer

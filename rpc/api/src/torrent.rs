@@ -283,6 +283,16 @@ impl<'a> TorrentList<'a> {
         }
     }
 
+    /// Bytes written so far, of the whole answer.
+    pub fn written(&self) -> usize {
+        self.writer.written()
+    }
+
+    /// Writes torrents as they were written before, the commas between them included.
+    pub fn push_written(&mut self, torrents: &[u8]) {
+        self.writer.raw(torrents);
+    }
+
     /// Ends it.
     pub fn end(self) {
         self.writer.end_list();

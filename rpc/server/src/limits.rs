@@ -71,9 +71,12 @@ pub(crate) const DETAILS_AT_ONCE: usize = 32;
 /// same, and few kinds ask at the same moment; each may be some megabytes.
 pub(crate) const KEPT_ANSWERS: usize = 4;
 
-/// How long such an answer is kept if no torrent changes: what grows with time alone, such as the
-/// time spent seeding, is told in whole seconds.
-pub(crate) const KEPT_FOR: Duration = Duration::from_secs(1);
+/// How long such an answer is given again if no torrent changes: what grows with time alone, such as
+/// the time spent seeding, is told in whole seconds.
+pub(crate) const TRUE_FOR: Duration = Duration::from_secs(1);
+
+/// How long it is kept as the base of the next: remotes poll every one to five seconds.
+pub(crate) const KEPT_FOR: Duration = Duration::from_secs(6);
 
 /// Shorter answers are made anew.
 pub(crate) const KEPT_FROM: usize = 64 * 1024;

@@ -1,6 +1,10 @@
 //! torrent_get.
 
-use super::{Control, resolve, unix_now};
+use super::{
+    Control,
+    kept::{Kept, Parts, Unchanged},
+    resolve, unix_now,
+};
 use crate::{execute::Outcome, limits, trackers, view::View};
 use api::{
     Dialect, Writer,
@@ -11,6 +15,7 @@ use api::{
 use bytes::Bytes;
 use engine::{
     Session,
+    settings::Settings,
     status::{Catalog, Detail, TorrentId},
 };
 use std::{collections::HashMap, sync::Arc, time::Instant};
@@ -25,24 +30,87 @@ pub(super) async fn torrent_get(control: Arc<Control>, params: Params) -> Outcom
         return Ok(answer(&control, &question).await.into());
     }
     let (counter, now) = (control.session.read(Catalog::change_counter), Instant::now());
-    if let Some(kept) = control.kept.find(&question, counter, now) {
-        return Ok(kept);
+    let kept = control.kept.find(&question);
+    if let Some(kept) = &kept
+        && kept.is_true(counter, now)
+    {
+        return Ok(kept.answer.clone());
     }
-    let answer = Bytes::from(answer(&control, &question).await);
-    control.kept.keep(question, counter, now, &answer);
+    let settings = control.session.settings();
+    let base = kept.filter(|kept| may_be_continued(&question.1) && kept.settings == settings);
+    if asks(&question.1, TorrentField::queue_position) {
+        control.session.settle_queue();
+    }
+    let (answer, parts) = list(&control, &question, &settings, base.as_deref());
+    let answer = Bytes::from(answer);
+    let kept = Kept { question, settings, counter, made: now, answer: answer.clone(), parts };
+    control.kept.keep(kept);
     Ok(answer)
 }
 
-/// Whether the answer depends on nothing but the catalog and the second.
+fn asks(get: &TorrentGet, field: TorrentField) -> bool {
+    get.fields.contains(&field)
+}
+
+/// Whether the answer depends on nothing but the catalog, the settings and the second.
 fn may_be_kept(get: &TorrentGet) -> bool {
     use TorrentField as F;
     let elsewhere = [F::peers, F::availability, F::trackers, F::tracker_stats];
-    get.ids == Selector::All && !get.fields.iter().any(|field| elsewhere.contains(field))
+    get.ids == Selector::All && !elsewhere.into_iter().any(|field| asks(get, field))
 }
 
+/// Whether it also says the same of a torrent until that has changed.
+fn may_be_continued(get: &TorrentGet) -> bool {
+    use TorrentField as F;
+    let of_time = [F::eta_idle, F::is_stalled, F::seconds_downloading, F::seconds_seeding];
+    // Moving one torrent moves others in the queue.
+    let of_others = [F::queue_position];
+    !of_time.into_iter().chain(of_others).any(|field| asks(get, field))
+}
+
+/// All torrents, and where each is in the answer. Those that have not changed since the base was
+/// made are copied from it.
+fn list(
+    control: &Control,
+    (dialect, get): &(Dialect, TorrentGet),
+    settings: &Settings,
+    base: Option<&Kept>,
+) -> (Vec<u8>, Parts) {
+    let copies = control.config_dir.join("torrents");
+    control.session.read(|catalog| {
+        let size = base.map_or(catalog.len() * get.fields.len() * BYTES_PER_FIELD, Kept::length);
+        let mut writer = Writer::new(Vec::with_capacity(256 + size), *dialect);
+        writer.begin_object();
+        writer.key("torrents");
+        let mut list = TorrentList::begin(&mut writer, get);
+        let mut parts = Parts::with_capacity(catalog.len());
+        let mut base = base.map(|base| Unchanged::since(base, catalog));
+        for torrent in catalog.iter() {
+            let mut unchanged = base.as_mut();
+            if unchanged.as_mut().is_some_and(|base| base.take(torrent.id)) {
+                continue;
+            }
+            if let Some(base) = unchanged {
+                base.copy(&mut list, &mut parts);
+            }
+            let (detail, trackers) = (None, Vec::new());
+            let view = View { torrent, settings, detail, copies: &copies, trackers };
+            list.push(&view);
+            parts.push(torrent.id, list.written());
+        }
+        if let Some(base) = &mut base {
+            base.copy(&mut list, &mut parts);
+        }
+        list.end();
+        writer.end_object();
+        (writer.finish(), parts)
+    })
+}
+
+/// An answer that needs more than the catalog, or is about some torrents.
 async fn answer(control: &Control, (dialect, get): &(Dialect, TorrentGet)) -> Vec<u8> {
     let ids = control.session.read(|catalog| resolve(catalog, &get.ids));
-    let asks = |field| get.fields.contains(&field);
+    let asks = |field| asks(get, field);
     let details = if asks(TorrentField::peers) || asks(TorrentField::availability) {
         details(&control.session, &ids).await
     } else {
