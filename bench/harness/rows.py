@@ -211,12 +211,12 @@ def until_quiet(client, pid, cpu):
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         history.append((time.monotonic(), cpu_seconds(pid) - cpu))
-        history = history[-20:]
-        if len(history) == 20 and history[-1][1] - history[0][1] <= 0.02:
+        history = history[-80:]
+        if len(history) == 80 and history[-1][1] - history[0][1] <= 0.02:
             if client.complete() and not client.checking():
                 return history[0]
             history = []
-        time.sleep(0.02)
+        time.sleep(0.005)
     raise Failed("the check does not end")
 
 
