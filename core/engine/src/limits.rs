@@ -168,3 +168,10 @@ pub(crate) const GROUPS: usize = 1000;
 
 /// Bytes in the name of a bandwidth group.
 pub(crate) const GROUP_NAME_BYTES: usize = 256;
+
+/// Longer .torrent files are parsed on a thread of their own: this many bytes take a fraction of a
+/// millisecond, as waking one does.
+pub(crate) const PARSED_AT_ONCE: usize = 32 * 1024;
+
+/// Copies of .torrent files that are not written this long after the end are left out.
+pub(crate) const COPIES_PATIENCE: Duration = Duration::from_millis(300);

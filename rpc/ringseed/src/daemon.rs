@@ -16,7 +16,7 @@ use std::{
 
 /// Runs until it is told to stop.
 pub fn run(args: DaemonArgs) -> anyhow::Result<()> {
-    logging::start(args.log_json, "info");
+    let log = logging::start(args.log_json, "info");
     let dir = match args.config_dir {
         Some(dir) => std::path::absolute(dir)?,
         None => config::default_dir()?,
@@ -25,7 +25,10 @@ pub fn run(args: DaemonArgs) -> anyhow::Result<()> {
     let _lock = lock(&dir)?;
     let settings = config::load(&dir, &args.settings.0)?;
     process::raise_file_limit();
-    process::block_on(serve(&dir, settings))
+    process::block_on(async {
+        tokio::spawn(log.tell_losses());
+        serve(&dir, settings).await
+    })
 }
 
 /// Two daemons with one session would each undo what the other does.

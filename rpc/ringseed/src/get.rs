@@ -12,7 +12,7 @@ use std::path::Path;
 
 /// `ringseed get`
 pub fn run(args: GetArgs) -> anyhow::Result<()> {
-    logging::start(false, "warn");
+    let _log = logging::start(false, "warn");
     let torrent = inspect::read(&args.file)?;
     inspect::parse(&args.file, &torrent)?;
     let out = std::path::absolute(&args.out)?;

@@ -227,3 +227,19 @@ fn failures_are_one_line_and_an_exit_code() {
         assert!(error.contains(says), "{error}");
     }
 }
+
+#[test]
+fn a_log_that_nobody_reads_holds_nobody_up() {
+    let folder = prepared();
+    let folder = folder.path();
+    let (unread, stderr) = std::io::pipe().unwrap();
+    let daemon = Daemon::start_logging_to(folder, stderr.into(), "trace");
+    // A pipe holds 64 KiB; each of these calls is logged in many lines.
+    for _ in 0..200 {
+        daemon.json(folder, &["list"]);
+    }
+    let (code, took) = daemon.stop();
+    assert_eq!(code, Some(0));
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    drop(unread);
+}

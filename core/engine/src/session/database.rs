@@ -253,7 +253,7 @@ const BATCH: usize = 4096;
 
 /// Callers who were answered together ask again together, within this time of each other: one sync for
 /// all of them instead of one for the fastest and one for the rest.
-const COMPANY_FOR: Duration = Duration::from_millis(1);
+const COMPANY_FOR: Duration = Duration::from_millis(3);
 
 /// The orders of the next transaction. `company` is how many callers the last one had.
 fn gather(first: Order, queue: &Receiver<Order>, company: usize) -> Vec<Order> {

@@ -155,11 +155,12 @@ impl Shared {
             drop(state);
             (self.tell)(order.id, order.carry_out());
             state = self.lock();
-            if let Some(at) = state.at_work.iter().position(|(at, _)| Arc::ptr_eq(at, &root)) {
-                state.at_work.swap_remove(at);
+            let work = state.at_work.iter().position(|(at, _)| Arc::ptr_eq(at, &root));
+            let since = work.map(|at| state.at_work.swap_remove(at).1);
+            if since.is_some_and(|since| since.elapsed() >= PATIENCE) {
+                // Looks at this folder, which were left in line, can go on.
+                self.wake.notify_all();
             }
-            // Who waits for this folder can go on.
-            self.wake.notify_all();
         }
         state.threads -= 1;
     }

@@ -5,6 +5,7 @@
 
 mod blocking;
 mod control;
+mod copies;
 mod database;
 mod fetch;
 mod line;
@@ -31,6 +32,7 @@ use crate::{
     supervisor::{Shards, ShardsError, shard_settings},
 };
 use control::{Control, Note};
+use copies::Copies;
 use database::{Database, DatabaseError, StoredOptions, StoredPlace, StoredTorrent, Write};
 use discovery::{Announcer, AnnouncerHandle, TorrentKey};
 use line::Line;
@@ -221,6 +223,7 @@ pub(crate) struct Inner {
     checker: Checker,
     lookers: Lookers,
     movers: Movers,
+    copies: Arc<Copies>,
     scripts: scripts::Scripts,
     /// The list that was read last, in force or not.
     blocklist: Mutex<Arc<Blocklist>>,
@@ -274,6 +277,7 @@ impl Session {
             std::fs::create_dir_all(&path).map_err(|error| StartError::ConfigDir { path, error })
         };
         make(config_dir.join("torrents"))?;
+        let copies = Copies::new(&config_dir);
         let (database, stored) = Database::open(&config_dir.join("session.db"))?;
         let (reports_in, reports) = mpsc::channel(limits::REPORTS);
         let shards = Shards::start(&settings, &reports_in)?;
@@ -308,6 +312,7 @@ impl Session {
             checker,
             lookers,
             movers: Movers::new(),
+            copies,
             scripts: scripts::Scripts::new(),
             blocklist: Mutex::new(Arc::new(blocklist)),
             directory,
@@ -353,7 +358,12 @@ impl Session {
         let database = inner.database.lock().unwrap_or_else(PoisonError::into_inner).take();
         let shards = inner.threads.lock().unwrap_or_else(PoisonError::into_inner).take();
         inner.ended.notify_one();
-        let _ = tokio::task::spawn_blocking(move || drop(database)).await;
+        let copies = Arc::clone(&inner.copies);
+        let _ = tokio::task::spawn_blocking(move || {
+            drop(database);
+            copies.settle(limits::COPIES_PATIENCE);
+        })
+        .await;
         if let Some(mut shards) = shards.filter(|_| all.is_ok()) {
             let join = tokio::task::spawn_blocking(move || shards.join());
             let _ = tokio::time::timeout(limits::JOIN_PATIENCE, join).await;
@@ -388,11 +398,13 @@ impl Session {
     /// Adds a torrent. When this returns it is in the database, and so survives a crash.
     pub async fn add(&self, new: NewTorrent) -> Result<Added, AddError> {
         let inner = &self.0;
-        let parse = tokio::task::spawn_blocking(move || {
-            let parsed = Metainfo::parse(&new.metainfo);
-            (parsed, new)
-        });
-        let (parsed, new) = parse.await.map_err(|error| AddError::Save(error.to_string()))?;
+        let (parsed, new) = if new.metainfo.len() <= limits::PARSED_AT_ONCE {
+            (Metainfo::parse(&new.metainfo), new)
+        } else {
+            let parse = move || (Metainfo::parse(&new.metainfo), new);
+            let parsed = tokio::task::spawn_blocking(parse).await;
+            parsed.map_err(|error| AddError::Save(error.to_string()))?
+        };
         let parsed = parsed?;
         let info_hash = parsed.info_hash();
         let (meta, trackers) = Meta::new(parsed).ok_or(AddError::VersionTwoOnly)?;
@@ -416,7 +428,7 @@ impl Session {
             if let Some(write) = group {
                 inner.write(write);
             }
-            self.save_copy(&stored);
+            inner.copies.save(&inner.runtime, info_hash, stored.metainfo.clone());
             // In line before anybody can remove the torrent, whose removal is to be the last word.
             (added, inner.write_durably(Write::Torrent(Box::new(stored))))
         };
@@ -467,18 +479,6 @@ impl Session {
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-    }
-
-    /// Keeps a copy of the .torrent for people and programs that look for it; the database is what
-    /// counts, so a failure is only logged.
-    fn save_copy(&self, stored: &StoredTorrent) {
-        let path = self.0.config_dir.join(format!("torrents/{}.torrent", stored.info_hash));
-        let bytes = stored.metainfo.clone();
-        tokio::task::spawn_blocking(move || {
-            if let Err(error) = std::fs::write(&path, bytes) {
-                tracing::warn!(path = %path.display(), %error, "cannot keep a copy");
-            }
-        });
     }
 
     /// Starts torrents. Unknown ids are ignored.

@@ -22,7 +22,17 @@ pub struct Daemon {
 
 impl Daemon {
     pub fn start(folder: &Path, flags: &[&str]) -> Daemon {
+        Daemon::spawn(command(folder), flags, Stdio::null())
+    }
+
+    /// One that logs so much to there.
+    pub fn start_logging_to(folder: &Path, stderr: Stdio, level: &str) -> Daemon {
         let mut command = command(folder);
+        command.env("RUST_LOG", level);
+        Daemon::spawn(command, &[], stderr)
+    }
+
+    fn spawn(mut command: Command, flags: &[&str], stderr: Stdio) -> Daemon {
         command.args(["daemon", "--config-dir", "config", "--download-dir", "downloads"]).args([
             "--peer-port",
             "0",
@@ -37,7 +47,7 @@ impl Daemon {
         let mut child = command
             .args(flags)
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+            .stderr(stderr)
             .spawn()
             .expect("the program starts");
         let mut line = String::new();

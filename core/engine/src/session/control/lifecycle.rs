@@ -480,10 +480,9 @@ impl Inner {
         let (info_hash, root) = (torrent.info_hash, torrent.data_dir().to_path_buf());
         let layout = Arc::clone(&entry.disk);
         self.write(Write::Remove(info_hash));
+        self.copies.remove(&self.runtime, info_hash);
         let inner = Arc::clone(self);
         self.runtime.spawn_blocking(move || {
-            let copy = inner.config_dir.join(format!("torrents/{info_hash}.torrent"));
-            let _ = std::fs::remove_file(copy);
             if delete_data && let Err(error) = remove_data(&root, &layout, info_hash) {
                 tracing::warn!(torrent = %info_hash, %error, "not all data was deleted");
             }
