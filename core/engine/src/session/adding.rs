@@ -1,0 +1,191 @@
+//! Adding torrents.
+
+use super::{
+    GroupError, Session,
+    control::Control,
+    database::{StoredPlace, Write},
+    scripts,
+};
+use crate::{
+    limits,
+    rules::Rules,
+    settings::Settings,
+    status::{Meta, Priority, TorrentId},
+};
+use metainfo::{Bitfield, InfoHash, Metainfo, MetainfoError};
+use std::{
+    path::PathBuf,
+    sync::{Arc, MutexGuard},
+    time::{Duration, Instant},
+};
+use storage::{FileStamp, ResumeData, part_file};
+
+/// A torrent to add.
+#[derive(Clone, Debug, Default)]
+pub struct NewTorrent {
+    /// The bytes of the .torrent.
+    pub metainfo: Vec<u8>,
+    /// Whether it stays stopped; `None` does as the settings say.
+    pub paused: Option<bool>,
+    /// Where its data goes; `None` does as the settings say.
+    pub download_dir: Option<PathBuf>,
+    /// Labels.
+    pub labels: Vec<String>,
+    /// Priorities of some of its files, by their numbers.
+    pub file_priorities: Vec<(u32, Priority)>,
+    /// Peers at most; `None` does as the settings say.
+    pub peer_limit: Option<u32>,
+    /// Pieces in order; `None` does as the settings say.
+    pub sequential: Option<bool>,
+    /// The piece that they begin with then.
+    pub sequential_from: u32,
+    /// Speed and the end of seeding.
+    pub rules: Rules,
+    /// Take the files as complete and good if they are there in full length, without a check.
+    pub trust_files: bool,
+}
+
+/// A torrent that is in the session now.
+#[derive(Clone, Debug)]
+pub struct Added {
+    /// Its number.
+    pub id: TorrentId,
+    /// Its info-hash.
+    pub info_hash: InfoHash,
+    /// Its name.
+    pub name: String,
+    /// Whether it was there before; nothing has changed then.
+    pub duplicate: bool,
+}
+
+/// Why a torrent is not added.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum AddError {
+    #[error(transparent)]
+    Metainfo(#[from] MetainfoError),
+    #[error("a torrent of version 2 only: Ringseed downloads version 1 and hybrid torrents so far")]
+    VersionTwoOnly,
+    #[error("file number {0} does not exist in the torrent")]
+    NoSuchFile(u32),
+    #[error("piece number {0} does not exist in the torrent")]
+    NoSuchPiece(u32),
+    #[error("the download folder {} is not an absolute path", .0.display())]
+    RelativeFolder(PathBuf),
+    #[error(transparent)]
+    Group(#[from] GroupError),
+    #[error("cannot save the torrent: {0}")]
+    Save(String),
+}
+
+impl Session {
+    /// Adds a torrent. When this returns it is in the database, and so survives a crash.
+    pub async fn add(&self, new: NewTorrent) -> Result<Added, AddError> {
+        let inner = &self.0;
+        let (parsed, new) = if new.metainfo.len() <= limits::PARSED_AT_ONCE {
+            (Metainfo::parse(&new.metainfo), new)
+        } else {
+            let parse = move || (Metainfo::parse(&new.metainfo), new);
+            let parsed = tokio::task::spawn_blocking(parse).await;
+            parsed.map_err(|error| AddError::Save(error.to_string()))?
+        };
+        let parsed = parsed?;
+        let info_hash = parsed.info_hash();
+        let (meta, trackers) = Meta::new(parsed).ok_or(AddError::VersionTwoOnly)?;
+        let folder = new.download_dir.clone().unwrap_or_else(|| self.settings().download_dir);
+        let resume = match new.trust_files {
+            true => trusted_files(info_hash, &meta, folder.clone()).await,
+            false => None,
+        };
+        let place = match resume {
+            Some(_) => StoredPlace::default(),
+            None => self.place_for(&meta, folder.clone()).await,
+        };
+        let (added, saved) = {
+            let mut control = self.after_removal_of(info_hash).await?;
+            if let Some(found) = control.catalog.by_hash(info_hash) {
+                let name = found.meta.layout.name().to_owned();
+                return Ok(Added { id: found.id, info_hash, name, duplicate: true });
+            }
+            let (added, stored, group) =
+                control.insert_new(info_hash, meta, trackers, folder, place, resume, new)?;
+            if let Some(write) = group {
+                inner.write(write);
+            }
+            inner.copies.save(&inner.runtime, info_hash, stored.metainfo.clone());
+            // In line before anybody can remove the torrent, whose removal is to be the last word.
+            (added, inner.write_durably(Write::Torrent(Box::new(stored))))
+        };
+        let saved = match saved {
+            Some(answer) => answer.await.unwrap_or_else(|_| Err("the database is closed".into())),
+            None => Err("the session is stopping".into()),
+        };
+        if let Err(message) = saved {
+            inner.remove(added.id, false);
+            return Err(AddError::Save(message));
+        }
+        inner.tell_script(&inner.lock(), added.id, scripts::Moment::Added);
+        inner.begin(added.id);
+        Ok(added)
+    }
+
+    /// Where a new torrent's files go until it is complete.
+    async fn place_for(&self, meta: &Meta, folder: PathBuf) -> StoredPlace {
+        let Settings { incomplete_dir, incomplete_dir_enabled, rename_partial_files, .. } =
+            self.settings();
+        if !incomplete_dir_enabled && !rename_partial_files {
+            return StoredPlace::default();
+        }
+        let layout = Arc::clone(&meta.layout);
+        let look = move || {
+            let incomplete = incomplete_dir_enabled.then_some(incomplete_dir.as_path());
+            StoredPlace::find(&layout, &folder, incomplete, rename_partial_files)
+        };
+        tokio::task::spawn_blocking(look).await.unwrap_or_default()
+    }
+
+    /// Waits while a torrent of this info-hash is being removed. Whoever gets the session's lock from
+    /// here can rely on it that there is none.
+    async fn after_removal_of(
+        &self,
+        info_hash: InfoHash,
+    ) -> Result<MutexGuard<'_, Control>, AddError> {
+        let deadline = Instant::now() + limits::REMOVAL_PATIENCE;
+        loop {
+            {
+                let control = self.0.lock();
+                if !control.catalog.is_hash_leaving(info_hash) {
+                    return Ok(control);
+                }
+            }
+            if Instant::now() >= deadline {
+                return Err(AddError::Save("it is still being removed; try again later".into()));
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+/// What is remembered of a torrent whose files are taken as good unseen, as they are now; `None` if
+/// one is missing or not as long as it should be.
+async fn trusted_files(info_hash: InfoHash, meta: &Meta, root: PathBuf) -> Option<ResumeData> {
+    let layout = Arc::clone(&meta.layout);
+    let look = tokio::task::spawn_blocking(move || {
+        let mut stamps = Vec::with_capacity(layout.file_count() as usize + 1);
+        for (_, file) in layout.files() {
+            if file.is_pad() {
+                stamps.push(FileStamp::ABSENT);
+                continue;
+            }
+            let stamp = FileStamp::read(&root.join(file.path().as_path())).ok()?;
+            if stamp == FileStamp::ABSENT || stamp.length != file.length() {
+                return None;
+            }
+            stamps.push(stamp);
+        }
+        stamps.push(FileStamp::read(&part_file(&root, info_hash)).ok()?);
+        let have = Bitfield::all(layout.geometry().piece_count());
+        Some(ResumeData { have, stamps, is_final: true, suspects_cache: false })
+    });
+    look.await.ok().flatten()
+}
