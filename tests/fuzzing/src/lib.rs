@@ -9,6 +9,7 @@
 mod control;
 pub mod mutate;
 mod peers;
+mod swarm_talk;
 mod torrents;
 mod trackers;
 
@@ -24,6 +25,7 @@ pub const TARGETS: &[Target] = &[
     ("handshake", peers::handshake),
     ("messages", peers::messages),
     ("extensions", peers::extensions),
+    ("swarm", swarm_talk::swarm),
     ("http_tracker", trackers::http),
     ("udp_tracker", trackers::udp),
     ("compact_peers", trackers::compact_peers),

@@ -2,7 +2,10 @@
 
 use anyhow::{Result, bail};
 use clap::Parser;
-use ringseed_simulation::scenario::{SCENARIOS, Scenario};
+use ringseed_simulation::{
+    scenario::{SCENARIOS, Scenario},
+    stage::Summary,
+};
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     process::ExitCode,
@@ -46,6 +49,17 @@ struct Options {
 
 /// A seed of a scenario, by its place in the list.
 type Run = (usize, u64);
+
+/// What the seeds of a scenario came to.
+#[derive(Clone, Copy, Default)]
+struct Tally {
+    seeds: u64,
+    /// Time of one core.
+    time: Duration,
+    /// Virtual time, and turns in which somebody did something, of those that passed.
+    lived: Duration,
+    turns: u64,
+}
 
 fn main() -> Result<ExitCode> {
     let options = Options::parse();
@@ -92,7 +106,7 @@ fn quiet_ordered_panics() {
 fn run_all(options: &Options, runs: &[Run]) -> u64 {
     let cores = thread::available_parallelism().map_or(1, usize::from);
     let (next, failed) = (AtomicU64::new(0), AtomicU64::new(0));
-    let times = Mutex::new(vec![(0u64, Duration::ZERO); SCENARIOS.len()]);
+    let tallies = Mutex::new(vec![Tally::default(); SCENARIOS.len()]);
     let bar = indicatif::ProgressBar::new(runs.len() as u64);
     thread::scope(|scope| {
         for _ in 0..options.threads.unwrap_or(cores) {
@@ -101,7 +115,10 @@ fn run_all(options: &Options, runs: &[Run]) -> u64 {
                     let number = next.fetch_add(1, Ordering::Relaxed);
                     let Some(&(at, seed)) = runs.get(number as usize) else { return };
                     let begun = Instant::now();
-                    if let Err(message) = run_one(&SCENARIOS[at], seed)
+                    let outcome = run_one(&SCENARIOS[at], seed);
+                    let took = begun.elapsed();
+                    let summary = outcome.as_ref().copied().unwrap_or_default();
+                    if let Err(message) = outcome
                         && failed.fetch_add(1, Ordering::Relaxed) < SHOWN
                     {
                         bar.suspend(|| eprintln!("run {}: {message}", number + 1));
@@ -109,30 +126,36 @@ fn run_all(options: &Options, runs: &[Run]) -> u64 {
                             next.store(runs.len() as u64, Ordering::Relaxed);
                         }
                     }
-                    let mut times = times.lock().unwrap_or_else(|poison| poison.into_inner());
-                    times[at] = (times[at].0 + 1, times[at].1 + begun.elapsed());
+                    let mut tallies = tallies.lock().unwrap_or_else(|poison| poison.into_inner());
+                    let tally = &mut tallies[at];
+                    tally.seeds += 1;
+                    tally.time += took;
+                    tally.lived += summary.took;
+                    tally.turns += summary.turns;
                     bar.inc(1);
                 }
             });
         }
     });
     bar.finish_and_clear();
-    let times = times.into_inner().unwrap_or_else(|poison| poison.into_inner());
-    for ((count, time), scenario) in
-        times.iter().zip(SCENARIOS).filter(|((count, _), _)| *count > 0)
-    {
-        let each = time.as_secs_f64() * 1000.0 / *count as f64;
-        println!("{:20} {count:6} seeds, {each:8.1} ms each", scenario.name);
+    let tallies = tallies.into_inner().unwrap_or_else(|poison| poison.into_inner());
+    let ran = tallies.iter().zip(SCENARIOS).filter(|(tally, _)| tally.seeds > 0);
+    for (&Tally { seeds, time, lived, turns }, scenario) in ran {
+        let each = time.as_secs_f64() * 1000.0 / seeds as f64;
+        let (name, hours) = (scenario.name, lived.as_secs_f64() / 3600.0);
+        println!(
+            "{name:20} {seeds:6} seeds, {each:8.1} ms each, {hours:8.1} h lived, {turns:10} turns"
+        );
     }
     failed.into_inner()
 }
 
-fn run_one(scenario: &Scenario, seed: u64) -> Result<(), String> {
+fn run_one(scenario: &Scenario, seed: u64) -> Result<Summary, String> {
     let replay = format!("scripts/simulate --scenario {} --from {seed} --trace", scenario.name);
     match catch_unwind(AssertUnwindSafe(|| (scenario.run)(seed))) {
         Ok(Ok(summary)) => {
             tracing::info!(scenario = scenario.name, seed, ?summary, "passed");
-            Ok(())
+            Ok(summary)
         }
         Ok(Err(error)) => {
             Err(format!("{}, seed {seed}: {error:#}\n  replay: {replay}", scenario.name))
