@@ -232,17 +232,14 @@ impl RecvArena {
 
     /// Fills a buffer that was taken with bytes, which must fit, and lends it.
     #[cfg(feature = "sim")]
-    pub(crate) fn fill(
-        self: &Rc<Self>,
-        number: u16,
-        bytes: impl ExactSizeIterator<Item = u8>,
-    ) -> RecvBuf {
-        let length = bytes.len();
-        assert!(length <= self.buffer_length);
-        for (at, byte) in bytes.enumerate() {
-            assert!(at < length);
-            // SAFETY: within the buffer, which is out of the free list and so nobody else's.
-            unsafe { self.address(number).add(at).write(byte) };
+    pub(crate) fn fill(self: &Rc<Self>, number: u16, parts: [&[u8]; 2]) -> RecvBuf {
+        let mut length = 0;
+        for part in parts {
+            assert!(part.len() <= self.buffer_length - length);
+            // SAFETY: within the buffer, as was just checked. It is out of the free list and so
+            // nobody else's; the bytes are borrowed from elsewhere.
+            unsafe { self.address(number).add(length).copy_from(part.as_ptr(), part.len()) };
+            length += part.len();
         }
         self.lend(number, length)
     }

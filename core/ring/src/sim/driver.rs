@@ -1,6 +1,6 @@
 //! The driver behind a simulated ring: its own connections, and the world's mail for it.
 
-use super::{Crash, EndState, Mail, World};
+use super::{Crash, EndState, Mail, World, net};
 use crate::{
     ConnId, Event, FileOp, ListenerId, RingConfig, SendBatch, Token, Waker,
     buffer::RecvArena,
@@ -96,7 +96,8 @@ impl SimDriver {
             }
             let Some(number) = self.arena.take() else { break false };
             let count = arrived.len().min(self.arena.buffer_length());
-            let data = self.arena.fill(number, arrived.drain(..count));
+            let data = self.arena.fill(number, net::first(arrived, count));
+            arrived.drain(..count);
             events.push(Event::Received { conn, data });
         };
         inner.pump(link, 1 - end);
