@@ -81,6 +81,27 @@ impl ResumeData {
         }
     }
 
+    /// Of a torrent whose check found that the disk does not keep what is in the files, when they looked
+    /// like `stamps`: whatever they look like next, every piece of those that were whole is to be
+    /// checked, and the page cache is not believed.
+    pub fn unknown(layout: &Layout, stamps: &[FileStamp]) -> ResumeData {
+        const NEVER: FileStamp = FileStamp { length: u64::MAX, modified_ns: 0 };
+        let geometry = layout.geometry();
+        let mut unknown =
+            ResumeData { is_final: true, suspects_cache: true, ..Self::nothing(layout) };
+        let mut have = Bitfield::all(geometry.piece_count());
+        for (index, file) in layout.files().filter(|(_, file)| !file.is_pad()) {
+            let now = stamps.get(index.as_usize()).copied().unwrap_or(FileStamp::ABSENT);
+            if now != FileStamp::ABSENT && now.length >= file.length() {
+                unknown.stamps[index.as_usize()] = NEVER;
+            } else {
+                let pieces = layout.pieces_of(index).filter_map(|piece| geometry.piece(piece));
+                pieces.for_each(|piece| _ = have.clear(piece));
+            }
+        }
+        ResumeData { have, ..unknown }
+    }
+
     /// For the session database: version, flags, counts, bitfield, stamps and a checksum; numbers
     /// little-endian.
     pub fn to_bytes(&self) -> Vec<u8> {

@@ -290,6 +290,25 @@ fn only_pieces_in_files_that_changed_are_doubted() {
 }
 
 #[test]
+fn what_a_check_left_unknown_is_checked_whatever_it_looks_like() {
+    let sample = sample(&[(100_000, false), (100_000, false), (100_000, false)], 16384, 1);
+    let folder = tempfile::tempdir().unwrap();
+    sample.lay_down(folder.path());
+    fs::remove_file(sample.path(folder.path(), 2)).unwrap();
+    let parts = part_file(folder.path(), sample.info_hash);
+    fs::write(&parts, b"parts").unwrap();
+    let stamps = resume(&sample, folder.path(), sample.all_pieces(), true).stamps;
+    let unknown = ResumeData::unknown(&sample.layout, &stamps);
+    assert!(unknown.suspects_cache);
+    let unknown = ResumeData::from_bytes(&unknown.to_bytes(), &sample.layout).unwrap();
+    let report = check_stamps(folder.path(), &parts, &sample.layout, &unknown).unwrap();
+    let missing = pieces_of(&sample, 2);
+    let rest: Vec<u32> = (0..19).filter(|piece| !missing.contains(piece)).collect();
+    assert!(report.trusted.is_none());
+    assert_eq!(report.doubtful.iter().collect::<Vec<_>>(), rest);
+}
+
+#[test]
 fn resume_data_of_another_torrent_is_refused() {
     let one = sample(&[(1000, false)], 256, 1);
     let other = sample(&[(500, false), (500, false)], 256, 1);

@@ -185,6 +185,18 @@ impl Held {
         self.kept = Some(ResumeData { is_final: false, suspects_cache: true, ..known });
     }
 
+    /// Whether its disk has refused something since all of it was durable. The page cache may then have
+    /// lost it, and it is fetched again at the next start.
+    pub fn may_have_lost(&self) -> bool {
+        self.kept.as_ref().is_none_or(|kept| kept.suspects_cache)
+    }
+
+    /// What its resume data claims would survive the worst loss of power.
+    pub fn check_kept(&self, world: &World, machine: Machine) -> Result<()> {
+        let kept = self.kept.as_ref().filter(|kept| !kept.suspects_cache).map(|kept| &kept.have);
+        kept.map_or(Ok(()), |have| self.check_platter(world, machine, have))
+    }
+
     /// It has told what it received.
     pub fn counts(&mut self, downloaded: u64) {
         self.counted.downloaded += downloaded;
@@ -203,12 +215,14 @@ impl Held {
     pub fn harm(&mut self, world: &World, machine: Machine, rng: &mut fastrand::Rng) {
         let layout = Arc::clone(&self.torrent.layout);
         let files: Vec<_> = layout.files().filter(|(_, file)| file.length() > 0).collect();
-        let (index, file) = files[rng.usize(..files.len())];
+        let (index, _) = files[rng.usize(..files.len())];
         let path = &self.torrent.paths[index.as_usize()];
         // A file that is still being written to could grow again before anybody sees that it was cut.
         let cuts = self.is_source && self.is_complete && rng.bool();
-        let done = match cuts {
-            true => world.truncate_file(machine, path, rng.u64(..file.length())),
+        // Nor could one that grows again: what it had in the middle is zeros, and its length right.
+        let length = world.stat(machine, path).map_or(0, |stat| stat.length);
+        let done = match cuts && length > 0 {
+            true => world.truncate_file(machine, path, rng.u64(..length)),
             false => world.remove_file(machine, path),
         };
         if done.is_ok() {
@@ -220,7 +234,7 @@ impl Held {
                 }
                 self.lost.set(piece);
             });
-            tracing::debug!(path = %path.display(), cuts, "harmed");
+            tracing::debug!(path = %path.display(), cuts, length, "harmed");
         }
     }
 
@@ -287,6 +301,7 @@ impl Held {
         if !doubtful.is_none() {
             self.rechecks += u32::from(self.kept.is_some());
             let Some(good) = self.check(world, machine, &doubtful) else {
+                self.kept = Some(ResumeData::unknown(&layout, &report.stamps));
                 return Ok(Look::Refused);
             };
             have.add_all(&good);

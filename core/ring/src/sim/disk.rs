@@ -153,7 +153,7 @@ impl Disk {
         if path.as_os_str().as_encoded_bytes().contains(&0) {
             return Err(error(libc::EINVAL));
         }
-        if self.view.folders.contains(path) {
+        if self.is_folder(path) {
             return if write { Err(error(libc::EISDIR)) } else { Ok(self.open_folder(path)) };
         }
         if let Some(&inode) = self.view.files.get(path) {
@@ -168,6 +168,10 @@ impl Disk {
         self.nodes.insert(inode, Node { modified: now, ..Node::default() });
         self.rename_in_view(Renaming::Create(path.to_path_buf(), inode));
         Ok(inode)
+    }
+
+    pub(super) fn is_folder(&self, path: &Path) -> bool {
+        self.view.folders.contains(path)
     }
 
     fn open_folder(&mut self, path: &Path) -> u64 {
@@ -277,7 +281,7 @@ impl Disk {
     }
 
     pub(super) fn stat(&self, path: &Path) -> io::Result<FileStat> {
-        if self.view.folders.contains(path) {
+        if self.is_folder(path) {
             return Ok(FileStat {
                 length: 0,
                 allocated: 0,

@@ -28,7 +28,8 @@ pub struct DiskFaults {
     pub errors: u32,
     /// Syncs that fail with `EIO`, after which the kernel forgets what it could not keep.
     pub sync_errors: u32,
-    /// Openings that fail with `EACCES`.
+    /// Openings of files that fail with `EACCES`. Folders do not: one that may not be read cannot be
+    /// synced, which leaves the names in it to the file system.
     pub denials: u32,
 }
 
@@ -116,7 +117,9 @@ impl Inner {
         let disk = &mut state.disk;
         let broken = || io::Error::from_raw_os_error(libc::EIO);
         done.result = match op {
-            FileOp::Open { .. } if denied => Err(io::ErrorKind::PermissionDenied.into()),
+            FileOp::Open { path, .. } if denied && !disk.is_folder(&path) => {
+                Err(io::ErrorKind::PermissionDenied.into())
+            }
             FileOp::Open { .. } | FileOp::Stat { .. } if fails => Err(broken()),
             FileOp::Open { path, options } => disk.open(&path, options, now).map(|inode| {
                 let file = OpenFile { inode, write: options.write };

@@ -26,29 +26,55 @@ const MANY: usize = 16;
 /// Times of change are as coarse as the kernel's tick, and clocks of network mounts differ.
 const MARGIN: Duration = Duration::from_secs(2);
 
-/// When everything on a device was synced last, by `st_dev`.
+/// Syncs of everything on a device, by `st_dev`.
 #[derive(Default)]
-pub(super) struct Synced(Mutex<HashMap<u64, SystemTime>>);
+pub(super) struct Synced(Mutex<HashMap<u64, Whole>>);
+
+#[derive(Default)]
+struct Whole {
+    /// When the last one began that succeeded.
+    at: Option<SystemTime>,
+    is_under_way: bool,
+    /// One has failed. The kernel tells that once and forgets what it could not write: a second would
+    /// succeed. The syncs of the files themselves still tell whom it befell.
+    has_failed: bool,
+}
 
 impl Synced {
-    fn lock(&self) -> MutexGuard<'_, HashMap<u64, SystemTime>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<u64, Whole>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether a sync of the whole device has covered what changed then. A clock that has been set
     /// back makes nothing of it true.
     fn covers(&self, device: u64, changed: SystemTime) -> bool {
-        let known = self.lock().get(&device).copied();
-        known.is_some_and(|at| at <= SystemTime::now() && changed + MARGIN < at)
+        let known = self.lock();
+        let Some(Whole { at: Some(at), has_failed: false, .. }) = known.get(&device) else {
+            return false;
+        };
+        *at <= SystemTime::now() && changed + MARGIN < *at
     }
 
-    /// Syncs everything on the device of this folder.
-    fn sync_all(&self, root: &Path) -> io::Result<()> {
+    /// Syncs everything on a device, on which this folder is. Does nothing while another thread is
+    /// at it, or once it has failed.
+    fn sync_all(&self, device: u64, root: &Path) {
+        {
+            let mut known = self.lock();
+            let whole = known.entry(device).or_default();
+            if whole.is_under_way || whole.has_failed {
+                return;
+            }
+            whole.is_under_way = true;
+        }
         let begun = SystemTime::now();
-        let folder = fs::File::open(root)?;
-        rustix::fs::syncfs(&folder)?;
-        self.lock().insert(folder.metadata()?.dev(), begun);
-        Ok(())
+        let result = fs::File::open(root).and_then(|root| Ok(rustix::fs::syncfs(root)?));
+        let mut known = self.lock();
+        let whole = known.entry(device).or_default();
+        whole.is_under_way = false;
+        match result {
+            Ok(()) => whole.at = Some(begun),
+            Err(_) => whole.has_failed = true,
+        }
     }
 }
 
@@ -105,7 +131,7 @@ fn sync_file(
             return Ok(false);
         }
         if in_line >= MANY && changed + MARGIN < SystemTime::now() {
-            synced.sync_all(&request.root)?;
+            synced.sync_all(meta.dev(), &request.root);
             if synced.covers(meta.dev(), changed) {
                 return Ok(false);
             }
@@ -150,11 +176,25 @@ mod tests {
         let synced = Synced::default();
         let long_ago = SystemTime::now() - Duration::from_secs(100);
         assert!(!synced.covers(device, long_ago));
-        synced.sync_all(folder.path()).unwrap();
+        synced.sync_all(device, folder.path());
         assert!(synced.covers(device, long_ago));
         assert!(!synced.covers(device + 1, long_ago), "another disk");
         assert!(!synced.covers(device, SystemTime::now()), "later, or too close to tell");
-        synced.lock().insert(device, SystemTime::now() + Duration::from_secs(9));
+        let later = SystemTime::now() + Duration::from_secs(9);
+        synced.lock().entry(device).or_default().at = Some(later);
         assert!(!synced.covers(device, long_ago), "the clock was set back");
+    }
+
+    #[test]
+    fn once_a_sync_of_everything_has_failed_none_is_believed() {
+        let folder = tempfile::tempdir().unwrap();
+        let device = folder.path().metadata().unwrap().dev();
+        let synced = Synced::default();
+        let long_ago = SystemTime::now() - Duration::from_secs(100);
+        synced.sync_all(device, folder.path());
+        synced.sync_all(device, &folder.path().join("nowhere"));
+        assert!(!synced.covers(device, long_ago));
+        synced.sync_all(device, folder.path());
+        assert!(!synced.covers(device, long_ago));
     }
 }

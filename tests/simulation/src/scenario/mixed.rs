@@ -51,8 +51,9 @@ fn befall(stage: &mut Stage) -> Result<()> {
     let until = now + millis(&mut stage.rng, 1..30_000);
     let (world, rng) = (&stage.world, &mut stage.rng);
     let server = &mut stage.servers[victim];
-    let machine = server.machine;
-    match rng.u32(..12) {
+    let (machine, what) = (server.machine, rng.u32(..12));
+    tracing::debug!(at = ?now, server = %server.addr, what, ?until, "befallen");
+    match what {
         0 => {
             server.crash(Crash::Process, until - now)?;
             if rng.bool() {

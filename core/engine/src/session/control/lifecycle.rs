@@ -249,6 +249,11 @@ impl Inner {
                 control.tell(id, Event::Verified);
             }
         } else if let Some(error) = outcome.error {
+            // The kernel forgets what it could not write, and shows it all the same: the next check
+            // would find it, also that of another process.
+            let resume = ResumeData::unknown(&entry.disk, &outcome.stamps);
+            self.write(Write::Resume(torrent.info_hash, Some(resume.to_bytes())));
+            entry.resume = Some(Arc::new(resume));
             // Nothing was read: it is checked again, unless a person has other plans.
             torrent.trouble = Some(Trouble::Local(error.to_string()));
             entry.retry_at = Some(unix_now() + limits::RETRY_AFTER.as_secs());
