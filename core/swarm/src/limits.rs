@@ -54,6 +54,10 @@ pub const EXCLUSIVE_PIECE_TIME: Duration = Duration::from_secs(10);
 /// Pieces that a peer may name as allowed fast; BEP 6 suggests sets of 10.
 pub const MAX_ALLOWED_FAST: usize = 32;
 
+/// Pieces that a peer may have suggested at a time (BEP 6); a newer one takes the place of the oldest.
+/// As many as libtorrent keeps, and few enough to look through for each new piece.
+pub const MAX_SUGGESTED: usize = 16;
+
 /// Pieces that a choked newcomer may ask us for (BEP 6, its example's k).
 pub const ALLOWED_FAST_SET: usize = 10;
 

@@ -2,7 +2,7 @@
 
 use crate::{
     PeerKey, Source,
-    limits::{ALLOWED_FAST_TIMES, MAX_CONTROL_BACKLOG},
+    limits::{ALLOWED_FAST_TIMES, MAX_CONTROL_BACKLOG, MAX_SUGGESTED},
     pieces::Pieces,
     pipeline::Pipeline,
     rate::Rate,
@@ -41,6 +41,8 @@ pub(crate) struct Peer {
     pub(crate) arriving: Option<BlockRange>,
     /// Pieces it lets us have while it chokes us (BEP 6).
     pub(crate) allowed: Vec<PieceIndex>,
+    /// Pieces it suggests that we fetch (BEP 6), the latest last.
+    pub(crate) suggested: Vec<PieceIndex>,
     /// Blocks nobody asked for, less those that were wanted since.
     pub(crate) unwanted_blocks: u32,
     /// Whether it waits for work: picking again is useless until something changes.
@@ -115,6 +117,15 @@ impl Peer {
         self.granted_bytes = ALLOWED_FAST_TIMES * pieces.len() as u64 * u64::from(piece_length);
     }
 
+    /// Notes a piece that it suggests.
+    pub(crate) fn suggest(&mut self, piece: PieceIndex) {
+        self.suggested.retain(|&known| known != piece);
+        if self.suggested.len() >= MAX_SUGGESTED {
+            self.suggested.remove(0);
+        }
+        self.suggested.push(piece);
+    }
+
     /// Bytes sent to it since it was last unchoked.
     pub(crate) fn served(&self) -> u64 {
         self.up.total() - self.sent_before_unchoke
@@ -135,6 +146,9 @@ impl Peer {
         }
         if self.down.per_second() == 0.0 {
             self.pipeline.shrink();
+        }
+        if !self.we_are_interested && self.suggested.capacity() > 0 {
+            self.suggested = Vec::new();
         }
     }
 }

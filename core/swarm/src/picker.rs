@@ -5,7 +5,8 @@
 //!
 //! 1. the piece the peer is working on, so that requests come in contiguous runs;
 //! 2. another open piece with free blocks, unless a fast peer is working through it;
-//! 3. a new piece: the first four at random, then the rarest first (or in order, if sequential);
+//! 3. a new piece: the first four at random, then the rarest first (or in order, if sequential), and
+//!    rather one that the peer suggests (see [`Picker::suggestion`]);
 //! 4. an open piece of a fast peer after all;
 //! 5. in end game, blocks that others have been asked for already.
 //!
@@ -70,6 +71,8 @@ pub(crate) struct Asker<'a> {
     pub(crate) wanted: u32,
     /// While it chokes us, the pieces it lets us have all the same (BEP 6).
     pub(crate) only: Option<&'a [PieceIndex]>,
+    /// Pieces that it suggests (BEP 6), the latest last.
+    pub(crate) suggested: &'a [PieceIndex],
     /// Bytes per second that it sends.
     pub(crate) rate: f32,
     pub(crate) pipeline: &'a Pipeline,
@@ -300,9 +303,12 @@ impl Picker {
                 *only.iter().find(usable)?
             }
             None if self.sequential => self.next_in_order(asker)?,
-            None => self.random_first(asker).or_else(|| {
-                self.queue.iter(asker.pieces.is_all()).find(|&piece| asker.pieces.has(piece))
-            })?,
+            None => {
+                let best = self.random_first(asker).or_else(|| {
+                    self.queue.iter(asker.pieces.is_all()).find(|&piece| asker.pieces.has(piece))
+                })?;
+                self.suggestion(asker, best).unwrap_or(best)
+            }
         };
         let priority = self.priority(piece);
         self.queue.unqueue(piece, priority);
@@ -320,6 +326,19 @@ impl Picker {
     fn has_queued(&self, asker: &Asker<'_>) -> bool {
         let here = |open: &&OpenPiece| asker.pieces.has(open.piece) && self.is_wanted(open.piece);
         !self.queue.is_empty() && self.open_pieces().filter(here).count() < asker.wanted as usize
+    }
+
+    /// The latest piece that the peer suggests and that may take the place of `best`. It knows what it
+    /// can send cheaply, and what others get from it: that counts more than a difference in rarity,
+    /// but not more than priority, nor than a piece that nobody else has.
+    fn suggestion(&self, asker: &Asker<'_>, best: PieceIndex) -> Option<PieceIndex> {
+        let last_copy = |piece| self.availability(piece) <= 1;
+        asker.suggested.iter().rev().copied().find(|&piece| {
+            self.queue.is_queued(piece)
+                && asker.pieces.has(piece)
+                && self.priority(piece) == self.priority(best)
+                && (last_copy(piece) || !last_copy(best))
+        })
     }
 
     fn random_first(&mut self, asker: &Asker<'_>) -> Option<PieceIndex> {

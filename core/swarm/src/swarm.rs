@@ -485,6 +485,7 @@ fn fresh(now: Duration, new: NewPeer) -> Peer {
         pipeline: Pipeline::new(now),
         arriving: None,
         allowed: Vec::new(),
+        suggested: Vec::new(),
         unwanted_blocks: 0,
         starved: false,
         choked: true,

@@ -8,6 +8,7 @@ mod world;
 use metainfo::Geometry;
 use ringseed_swarm::{MemoryBudget, Priority, Settings};
 use std::time::Duration;
+use wire::Message;
 use world::{Manner, World, node};
 
 const MIB: u64 = 1 << 20;
@@ -147,6 +148,30 @@ fn sequential_mode_fetches_in_order_and_priorities_come_first() {
     let expected: Vec<u32> = [40].into_iter().chain(2..40).chain(41..64).chain([1]).collect();
     assert_eq!(order, expected);
     assert_eq!(world.stats(leecher).downloaded, 63 * 65_536);
+}
+
+#[test]
+fn what_a_seed_suggests_comes_first_and_the_rest_after_it() {
+    let mut world = World::new(geometry(4 * MIB, 65_536));
+    let seed = world.add(node().seed().rate(2 * MIB));
+    let leechers = [world.add(node()), world.add(node())];
+    for leecher in leechers {
+        world.connect(seed, leecher);
+    }
+    // Each leecher is to get another part of the torrent, as a seed without time for more would say.
+    let parts: [Vec<u32>; 2] = [(20..36).collect(), (40..56).collect()];
+    for (leecher, part) in leechers.into_iter().zip(&parts) {
+        for &piece in part {
+            world.say(seed, leecher, Message::SuggestPiece { piece });
+        }
+    }
+    world.run_until(seconds(30), |world| leechers.iter().all(|&n| world.is_complete(n)));
+    for (leecher, part) in leechers.into_iter().zip(&parts) {
+        let mut first = world.written(leecher)[..16].to_vec();
+        first.sort_unstable();
+        assert_eq!(first, *part);
+    }
+    assert_eq!(world.faults, []);
 }
 
 #[test]

@@ -19,7 +19,8 @@ fn pick(picker: &mut Picker, key: u32, pieces: &Pieces, limit: usize) -> Vec<Blo
     let pipeline = Pipeline::new(NOW);
     let wanted = picker.count_wanted(pieces);
     let key = PeerKey(key);
-    let asker = Asker { key, pieces, wanted, only: None, rate: 0.0, pipeline: &pipeline };
+    let asker =
+        Asker { key, pieces, wanted, only: None, suggested: &[], rate: 0.0, pipeline: &pipeline };
     let mut out = Vec::new();
     picker.pick(NOW, &asker, limit, &mut out);
     out
@@ -60,6 +61,64 @@ fn the_rarest_piece_comes_first() {
     assert_eq!(order[..4], [9, 9, 12, 12]);
 }
 
+/// The piece that a peer which suggests these is asked for next.
+fn picked_of(picker: &mut Picker, pieces: &Pieces, suggested: &[u32]) -> u32 {
+    let suggested: Vec<_> =
+        suggested.iter().map(|&index| picker.geometry.piece(index).unwrap()).collect();
+    let (pipeline, wanted) = (Pipeline::new(NOW), picker.count_wanted(pieces));
+    let key = PeerKey(0);
+    let asker = Asker {
+        key,
+        pieces,
+        wanted,
+        only: None,
+        suggested: &suggested,
+        rate: 0.0,
+        pipeline: &pipeline,
+    };
+    let mut out = Vec::new();
+    picker.pick(NOW, &asker, 1, &mut out);
+    out[0].piece().get()
+}
+
+#[test]
+fn the_latest_suggestion_that_is_of_use_is_followed_from_the_first_piece_on() {
+    let geometry = geometry(20, 1);
+    let mut picker = picker(geometry);
+    let own = field(&geometry, 0..15);
+    picker.add_pieces(&own);
+    picker.add_pieces(&Pieces::All);
+    // It does not have 17, and 11 is ours or on its way from the second time on.
+    for expected in [11, 9, 3] {
+        assert_eq!(picked_of(&mut picker, &own, &[3, 9, 11, 17]), expected);
+    }
+    let other = picked_of(&mut picker, &own, &[3, 9, 11, 17]);
+    assert!(![3, 9, 11, 17].contains(&other));
+}
+
+#[test]
+fn a_suggestion_goes_before_rarity_but_not_before_priority_nor_the_last_copy() {
+    let geometry = geometry(20, 1);
+    for (others_have_9, high, in_order, expected) in [
+        (true, false, false, 15),
+        (false, false, false, 9),
+        (true, true, false, 12),
+        (true, false, true, 4),
+    ] {
+        let mut picker = picker(geometry);
+        get_started(&mut picker);
+        let rare = (0..20).filter(|&n| others_have_9 || n != 9);
+        picker.add_pieces(&Pieces::All);
+        picker.add_pieces(&field(&geometry, rare.filter(|&n| n != 0)));
+        picker.add_pieces(&field(&geometry, [15]));
+        let mut wishes = [Priority::Normal; 20];
+        wishes[12] = if high { Priority::High } else { Priority::Normal };
+        picker.set_priorities(&wishes);
+        picker.sequential = in_order;
+        assert_eq!(picked_of(&mut picker, &Pieces::All, &[15]), expected);
+    }
+}
+
 #[test]
 fn an_open_piece_is_finished_before_another_is_opened() {
     let geometry = geometry(20, 8);
@@ -77,7 +136,15 @@ fn a_fast_peer_works_through_whole_pieces_alone() {
     let mut picker = picker(geometry);
     let pipeline = Pipeline::new(NOW);
     let (pieces, key) = (&Pieces::All, PeerKey(0));
-    let fast = Asker { key, pieces, wanted: 20, only: None, rate: 1e8, pipeline: &pipeline };
+    let fast = Asker {
+        key,
+        pieces,
+        wanted: 20,
+        only: None,
+        suggested: &[],
+        rate: 1e8,
+        pipeline: &pipeline,
+    };
     let mut of_fast = Vec::new();
     picker.pick(NOW, &fast, 4, &mut of_fast);
     let of_slow = pick(&mut picker, 1, &Pieces::All, 4);

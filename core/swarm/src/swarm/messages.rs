@@ -58,7 +58,7 @@ impl Swarm {
             }
             Message::SuggestPiece { piece } => {
                 self.require_fast(key)?;
-                self.piece(piece)?;
+                self.on_suggestion(key, self.piece(piece)?);
             }
             Message::Extended { id, payload } => return self.on_extended(now, key, id, payload),
             Message::KeepAlive | Message::Port(_) => {}
@@ -271,6 +271,12 @@ impl Swarm {
         if peer.allowed.len() < MAX_ALLOWED_FAST && !peer.allowed.contains(&piece) {
             peer.allowed.push(piece);
             peer.wake(key, &mut self.ready);
+        }
+    }
+
+    fn on_suggestion(&mut self, key: PeerKey, piece: PieceIndex) {
+        if self.picker.is_wanted(piece) {
+            self.peers[key.index()].suggest(piece);
         }
     }
 

@@ -163,6 +163,29 @@ fn what_breaks_the_protocol_is_an_error() {
 }
 
 #[test]
+fn suggested_pieces_are_asked_for_first_and_kept_in_bounds() {
+    let mut swarm = swarm(Settings::default(), false);
+    swarm.piece_written(NOW, piece(3));
+    let key = swarm.add_peer(NOW, peer(1)).unwrap();
+    swarm.on_message(NOW, key, Message::HaveAll).unwrap();
+    for index in [3, 7, 11, 7] {
+        swarm.on_message(NOW, key, Message::SuggestPiece { piece: index }).unwrap();
+    }
+    assert_eq!(swarm.peers[key.index()].suggested, [piece(11), piece(7)], "3 is here already");
+    swarm.on_message(NOW, key, Message::Unchoke).unwrap();
+    let (messages, _) = sent(&mut swarm, NOW, key);
+    let asked: Vec<_> = messages.iter().filter(|m| m.starts_with("Request(")).collect();
+    assert!(asked[0].contains("index: 7,") && asked[2].contains("index: 11,"), "{asked:?}");
+    for index in (0..1000).map(|n| n % 16) {
+        swarm.on_message(NOW, key, Message::SuggestPiece { piece: index }).unwrap();
+    }
+    assert!(swarm.peers[key.index()].suggested.len() <= limits::MAX_SUGGESTED);
+    let old = swarm.add_peer(NOW, NewPeer { fast: false, ..peer(2) }).unwrap();
+    let refused = swarm.on_message(NOW, old, Message::SuggestPiece { piece: 1 });
+    assert_eq!(refused, Err(PeerError::NotFast));
+}
+
+#[test]
 fn a_later_bitfield_adds_to_what_is_known_and_a_flood_of_them_is_a_fault() {
     let mut swarm = swarm(Settings::default(), false);
     let key = swarm.add_peer(NOW, peer(1)).unwrap();

@@ -123,6 +123,7 @@ impl Swarm {
             pieces: &peer.pieces,
             wanted: wanted(&self.picker, peer),
             only: peer.chokes_us.then_some(&peer.allowed[..]),
+            suggested: &peer.suggested,
             rate: peer.down.per_second(),
             pipeline: &peer.pipeline,
         };

@@ -10,7 +10,7 @@ use std::{
     net::{IpAddr, SocketAddr},
     time::Duration,
 };
-use wire::{DecodeLimits, Decoder, Item, PeerId, RawBlock};
+use wire::{DecodeLimits, Decoder, Item, Message, PeerId, RawBlock};
 
 /// How a node treats others.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -152,7 +152,7 @@ impl World {
         }
     }
 
-    fn connect(&mut self, a: usize, b: usize) {
+    pub fn connect(&mut self, a: usize, b: usize) {
         let new = |other: usize, incoming, fast| NewPeer {
             addr: SocketAddr::new(ip(other), 6881),
             id: PeerId([other as u8; 20]),
@@ -170,6 +170,15 @@ impl World {
         self.links.push(Link { ends: [(a, at_a), (b, at_b)], decoders, open: true });
         self.pump(a);
         self.pump(b);
+    }
+
+    /// Lets a node tell another one something that its swarm would not say; it arrives at once.
+    pub fn say(&mut self, from: usize, to: usize, message: Message<'_>) {
+        let is_between =
+            |ends: &[(usize, PeerKey); 2]| ends.iter().all(|&(node, _)| node == from || node == to);
+        let link = self.links.iter().find(|link| is_between(&link.ends)).expect("a link");
+        let (_, key) = link.ends[usize::from(link.ends[1].0 == to)];
+        self.nodes[to].swarm.on_message(self.now, key, message).expect("it may say so");
     }
 
     fn schedule(&mut self, at: Duration, event: Event) {
