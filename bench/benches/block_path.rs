@@ -45,6 +45,7 @@ fn store(metainfo: &Metainfo, root: &Path) -> (Store, StoreKey) {
         wanted: None,
         allocation: Allocation::Sparse,
         device: 0,
+        suspects_cache: false,
     });
     let geometry = metainfo.geometry();
     let first = geometry.blocks(geometry.piece(0).unwrap()).next().unwrap();

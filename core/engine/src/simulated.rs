@@ -60,6 +60,8 @@ pub struct Start {
     pub have: Bitfield,
     /// How its files look: as for [`storage::ResumeData::stamps`].
     pub stamps: Vec<FileStamp>,
+    /// As [`storage::ResumeData::suspects_cache`].
+    pub suspects_cache: bool,
 }
 
 /// What a shard tells.
@@ -237,6 +239,7 @@ impl Process {
             device: 1,
             have: start.have,
             stamps: start.stamps,
+            suspects_cache: start.suspects_cache,
             priorities: Vec::new(),
             allocation: Allocation::Sparse,
             swarm,

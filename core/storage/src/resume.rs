@@ -46,8 +46,9 @@ pub struct ResumeData {
     /// Whether nothing was written after this was taken: then every file must look as it did, not
     /// only the complete ones.
     pub is_final: bool,
-    /// A sync has failed since the files were last checked: the page cache may show bytes of pieces
-    /// that are not in `have` though they are not on the disk, so a check must not believe it.
+    /// A sync has failed since all pieces were had: the page cache may show bytes of pieces that are
+    /// not in `have` though they are not on the disk, so neither a check nor a comparison before
+    /// writing must believe it.
     pub suspects_cache: bool,
 }
 

@@ -7,7 +7,7 @@ use common::{Entry, Sample, Shard, drivers, sample, written};
 use metainfo::{BLOCK_LENGTH, Bitfield};
 use proptest::prelude::*;
 use ringseed_storage::{
-    Allocation, FileStamp, ResumeData, StorageError, StoreEvent, StoreLimits, TorrentFiles,
+    Allocation, FileStamp, Pushed, ResumeData, StorageError, StoreEvent, StoreLimits, TorrentFiles,
     check_stamps, part_file,
 };
 use std::{fs, os::unix::fs::MetadataExt, time::Duration};
@@ -37,6 +37,28 @@ fn files_are_as_in(sample: &Sample, root: &std::path::Path) {
         let range = file.offset() as usize..file.end() as usize;
         assert!(found == sample.bytes[range], "{index:?} has other bytes");
     }
+}
+
+/// Lays down some of the files, a few of them damaged, and gives stamps by which all were whole.
+fn some_are_there(
+    sample: &Sample,
+    root: &std::path::Path,
+    random: &mut fastrand::Rng,
+) -> Vec<FileStamp> {
+    sample.lay_down(root);
+    let mut stamps = Vec::new();
+    for (index, file) in sample.layout.files() {
+        let path = sample.path(root, index.get());
+        stamps.push(FileStamp::read(&path).unwrap());
+        match random.u8(..3) {
+            _ if file.is_pad() => {}
+            0 => fs::remove_file(&path).unwrap(),
+            1 => fs::write(&path, vec![0; file.length() as usize]).unwrap(),
+            _ => {}
+        }
+    }
+    stamps.push(FileStamp::ABSENT);
+    stamps
 }
 
 fn entries() -> impl Strategy<Value = Vec<Entry>> {
@@ -139,6 +161,8 @@ proptest! {
             let folder = tempfile::tempdir().unwrap();
             let mut shard = Shard::new(driver, limits());
             let key = shard.store.add(sample.files(folder.path()));
+            let stamps = some_are_there(&sample, folder.path(), &mut random);
+            shard.store.set_durable(key, &Bitfield::none(sample.all_pieces().piece_count()), &stamps);
             let mut order: Vec<u32> = (0..sample.layout.geometry().piece_count()).collect();
             random.shuffle(&mut order);
             for &piece in &order {
@@ -242,6 +266,62 @@ fn a_truncated_file_is_an_error_until_it_is_whole_again() {
         assert!(truncated, "{failure:?}");
         sample.lay_down(folder.path());
         assert!(shard.serve(key, block).unwrap().0 == sample.content(block));
+    }
+}
+
+/// Whether the file system knows of reading what is in memory without waiting.
+fn reads_at_once(path: &std::path::Path) -> bool {
+    let (file, mut byte) = (fs::File::open(path).unwrap(), [0]);
+    let parts = &mut [std::io::IoSliceMut::new(&mut byte)];
+    rustix::io::preadv2(&file, parts, 0, rustix::io::ReadWriteFlags::NOWAIT).is_ok()
+}
+
+#[test]
+fn while_the_disk_is_silent_what_is_in_memory_is_copied_and_nothing_is_sent_from_mappings() {
+    let sample = sample(&[(100_000, false), (1000, true), (100_000, false)], 1 << 16, 1);
+    let stuck = common::sample(&[(1000, false)], 1 << 16, 2);
+    for driver in drivers() {
+        let folder = tempfile::tempdir().unwrap();
+        sample.lay_down(folder.path());
+        let mut shard = Shard::new(driver, StoreLimits::default());
+        let key = shard.store.add(sample.files(folder.path()));
+        all_blocks_are_served(&mut shard, key, &sample);
+        let geometry = sample.layout.geometry();
+        let block = geometry.block(geometry.piece(1).unwrap(), 2);
+        assert!(shard.serve(key, block).unwrap().1, "from the mapping");
+        if !reads_at_once(&sample.path(folder.path(), 0)) {
+            return eprintln!("SKIPPED: the file system does not know RWF_NOWAIT");
+        }
+
+        // Opening a pipe takes until somebody opens its other end.
+        let elsewhere = folder.path().join("elsewhere");
+        let pipe = stuck.path(&elsewhere, 0);
+        fs::create_dir_all(pipe.parent().unwrap()).unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let hung = shard.store.add(stuck.files(&elsewhere));
+        let first = stuck.layout.geometry().blocks(geometry.piece(0).unwrap()).next().unwrap();
+        shard.store.fetch(&mut shard.ring, hung, first, 1);
+        (0..2).for_each(|_| shard.store.tick(&mut shard.ring));
+
+        for piece in geometry.pieces() {
+            for block in geometry.blocks(piece) {
+                let mut batch = ring::SendBatch::default();
+                let pushed = shard.store.push_block(shard.now, key, block, &mut batch).unwrap();
+                assert_eq!((pushed, batch.is_empty()), (Pushed::Cold, true));
+                shard.store.fetch(&mut shard.ring, key, block, 7);
+                let event =
+                    std::iter::from_fn(|| shard.store.poll_event()).find(|e| e.key() == key);
+                let Some(StoreEvent::Fetched { data, range_in_buf, cookie: 7, .. }) = event else {
+                    panic!("{event:?}")
+                };
+                assert!(data[range_in_buf] == *sample.content(block));
+            }
+        }
+        let other_end = std::thread::spawn(move || fs::File::options().write(true).open(&pipe));
+        shard.settle();
+        other_end.join().unwrap().unwrap();
+        shard.serve(key, block).unwrap();
+        assert!(shard.serve(key, block).unwrap().1, "from the mapping again");
     }
 }
 
@@ -426,6 +506,56 @@ fn resume_data_of_a_synced_torrent_holds_after_a_restart() {
 }
 
 #[test]
+fn a_complete_file_is_not_written_though_a_piece_that_it_shares_is() {
+    // The first shares piece 3 and the second, which lies in it whole, too; the third is missing.
+    let sample = sample(&[(100_000, false), (5_000, false), (50_000, false)], 1 << 15, 1);
+    let long_ago = std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+    for driver in drivers() {
+        for (is_good, is_wanted) in [(true, true), (false, true), (true, false)] {
+            let folder = tempfile::tempdir().unwrap();
+            sample.lay_down(folder.path());
+            let paths = [0, 1].map(|file| sample.path(folder.path(), file));
+            fs::remove_file(sample.path(folder.path(), 2)).unwrap();
+            for path in &paths {
+                let mut bytes = fs::read(path).unwrap();
+                if !is_good {
+                    *bytes.last_mut().unwrap() ^= 1;
+                    fs::write(path, &bytes).unwrap();
+                }
+                fs::hard_link(path, path.with_extension("elsewhere")).unwrap();
+                fs::File::open(path).unwrap().set_modified(long_ago).unwrap();
+            }
+            let mut stamps = paths.each_ref().map(|path| FileStamp::read(path).unwrap()).to_vec();
+            stamps.extend([FileStamp::ABSENT; 2]);
+
+            let mut shard = Shard::new(driver, StoreLimits::default());
+            let key = shard.store.add(TorrentFiles {
+                wanted: Some([is_wanted, is_wanted, true].into()),
+                ..sample.files(folder.path())
+            });
+            let mut have = Bitfield::none(5);
+            for piece in (0..3).filter_map(|piece| sample.layout.geometry().piece(piece)) {
+                have.set(piece);
+            }
+            shard.store.set_durable(key, &have, &stamps);
+            for piece in [3, 4] {
+                shard.write(key, &sample, piece);
+                assert_eq!(written(&shard.settle()), [piece]);
+            }
+            for path in &paths {
+                let is_old = fs::metadata(path).unwrap().modified().unwrap() == long_ago;
+                assert_eq!(is_old, is_good, "{path:?}");
+            }
+            files_are_as_in(&sample, folder.path());
+            shard.store.sync(&mut shard.ring, key);
+            let events = shard.settle();
+            let [StoreEvent::Synced { durable, .. }] = &events[..] else { panic!("{events:?}") };
+            assert!(durable.is_all());
+        }
+    }
+}
+
+#[test]
 fn full_allocation_takes_the_space_at_the_first_write() {
     let sample = sample(&[(1 << 20, false)], 1 << 16, 1);
     for driver in drivers() {
@@ -511,7 +641,8 @@ impl SmallDisk {
 
 impl Drop for SmallDisk {
     fn drop(&mut self) {
-        let _ = std::process::Command::new("umount").arg(self.0.path()).status();
+        // Descriptors are closed by a thread that may be at it still.
+        let _ = std::process::Command::new("umount").arg("--lazy").arg(self.0.path()).status();
     }
 }
 

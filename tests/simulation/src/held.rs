@@ -114,6 +114,7 @@ impl Held {
             root: Path::new(ROOT).into(),
             have,
             stamps,
+            suspects_cache: self.kept.as_ref().is_some_and(|kept| kept.suspects_cache),
         }
     }
 
@@ -309,7 +310,7 @@ impl Held {
                 have: have.clone(),
                 stamps: report.stamps.clone(),
                 is_final: true,
-                suspects_cache: resume.suspects_cache && !trusted.is_none(),
+                suspects_cache: resume.suspects_cache && !(trusted.is_none() && have.is_all()),
             };
             self.lost = Bitfield::none(have.piece_count());
             self.check_platter(world, machine, &have).context("it was checked")?;

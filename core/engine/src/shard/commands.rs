@@ -100,6 +100,7 @@ impl Shard {
             wanted: placed.contains(&false).then_some(placed),
             allocation: start.allocation,
             device: start.device,
+            suspects_cache: start.suspects_cache,
         });
         self.store.set_durable(store, &start.have, &start.stamps);
         if is_adopting {

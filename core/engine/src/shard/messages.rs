@@ -33,6 +33,7 @@ pub(crate) struct StartTorrent {
     /// The pieces that are on the disk.
     pub(crate) have: Bitfield,
     pub(crate) stamps: Vec<FileStamp>,
+    pub(crate) suspects_cache: bool,
     /// One for each file; empty if all are normal.
     pub(crate) priorities: Vec<Priority>,
     pub(crate) allocation: Allocation,

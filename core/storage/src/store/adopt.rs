@@ -106,7 +106,7 @@ impl Store {
             };
             let parts = torrent.parts();
             let writes =
-                |task: &Task| task.key == key && task.file == parts && task.work.needs_writing();
+                |task: &Task| task.key == key && task.file == parts && task.work.may_write();
             let at_work =
                 self.ops.iter().any(|(_, op)| matches!(op, Op::Task(task) if writes(task)));
             if at_work || self.files.any_waiting(writes) {

@@ -7,6 +7,7 @@ use super::{
 use crate::{StorageError, limits::READ_AHEADS};
 use metainfo::{BlockRange, PieceIndex, Span};
 use ring::Ring;
+use std::rc::Rc;
 
 /// What was last asked to be read ahead, by torrent and piece: so that the first of a piece's blocks
 /// asks for the rest of it, and the others do not ask again.
@@ -57,8 +58,15 @@ impl ReadAhead {
 impl Store {
     /// Reads a block that [`Store::push_block`] found cold, and asks for the rest of its piece to be
     /// read ahead; [`StoreEvent::Fetched`] or [`StoreEvent::FetchFailed`] follows with the cookie.
-    /// Opens what must be opened.
+    /// Opens what must be opened. While the disk is silent, what is in memory is had at once.
     pub fn fetch(&mut self, ring: &mut Ring, key: StoreKey, block: BlockRange, cookie: u64) {
+        if self.lanes.is_silent(key.lane)
+            && let Some(data) = self.read_at_once(ring, key, block)
+        {
+            let (data, range_in_buf) = (Rc::new(data), 0..block.length() as usize);
+            let event = StoreEvent::Fetched { key, cookie, block, data, range_in_buf };
+            return self.emit(key, event);
+        }
         if self.lanes.in_line(key.lane) >= self.limits.in_line {
             let error = StorageError::Busy;
             return self.emit(key, StoreEvent::FetchFailed { key, cookie, block, error });

@@ -64,7 +64,20 @@ impl OpenFiles {
     }
 
     pub fn is_ready(&self, slot: usize) -> bool {
-        self.slab.get(slot).is_some_and(|open| matches!(open.stage, Stage::Ready(_)))
+        self.ready(slot).is_some()
+    }
+
+    /// The file, if it is open and has been looked at.
+    pub fn ready(&self, slot: usize) -> Option<&File> {
+        match &self.slab.get(slot)?.stage {
+            Stage::Ready(file) => Some(file),
+            _ => None,
+        }
+    }
+
+    /// Whether the file is open, or about to be, for writing.
+    pub fn is_writable(&self, slot: usize) -> bool {
+        self.slab.get(slot).is_some_and(|open| open.writable)
     }
 
     /// Whether a task like this waits for its file to be ready.
@@ -328,7 +341,8 @@ impl Store {
         }
     }
 
-    /// The file cannot be had in this way. Tasks that only read, but met one that writes, try alone.
+    /// The file cannot be had in this way. Tasks that would have it opened in another way, for reading or
+    /// for writing, and only met it being opened, try for themselves.
     fn fail(&mut self, ring: &mut Ring, slot: usize, error: io::Error) {
         let writable = self.files.slab[slot].writable;
         let (key, file) = (self.files.slab[slot].key, self.files.slab[slot].file);
@@ -341,8 +355,10 @@ impl Store {
         for task in self.drop_slot(slot) {
             if is_moot && matches!(task.work, Work::Sync { .. }) {
                 self.finish(ring, task, Ok(()));
-            } else if writable && !task.work.needs_writing() {
+            } else if writable != task.work.needs_writing() {
                 self.route(ring, task);
+            } else if matches!(task.work, Work::Compare { .. }) {
+                self.write_after_all(ring, task);
             } else {
                 self.finish(ring, task, Err(error.clone()));
             }

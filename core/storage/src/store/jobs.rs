@@ -39,6 +39,8 @@ pub(super) enum Work {
     Read { job: usize, length: usize, into: Option<usize> },
     /// Write this part of a piece.
     Write { job: usize, source: Rc<Buf>, range: Range<usize>, direct: bool },
+    /// Write this part of a piece if something else is there ([`Store::write_piece`]).
+    Compare { job: usize, source: Rc<Buf>, range: Range<usize> },
     /// Make what was written durable.
     Sync { job: usize },
     /// See how long and how old it is after a sync.
@@ -56,6 +58,29 @@ impl Work {
         matches!(self, Work::Write { .. } | Work::Settle { .. })
     }
 
+    /// Whether it writes, or may find that it has to.
+    pub fn may_write(&self) -> bool {
+        self.needs_writing() || matches!(self, Work::Compare { .. })
+    }
+
+    /// The same without looking what is there.
+    pub fn without_comparing(self) -> Work {
+        match self {
+            Work::Compare { job, source, range } => {
+                Work::Write { job, source, range, direct: false }
+            }
+            work => work,
+        }
+    }
+
+    /// Bytes of a piece that it has to get to the disk.
+    fn bytes_to_write(&self) -> Option<usize> {
+        match self {
+            Work::Write { range, .. } | Work::Compare { range, .. } => Some(range.len()),
+            _ => None,
+        }
+    }
+
     /// Whether it goes by the file's name, without opening it.
     fn is_by_name(&self) -> bool {
         matches!(self, Work::Stamp { .. } | Work::Measure { .. })
@@ -65,6 +90,7 @@ impl Work {
         match self {
             Work::Read { job, .. }
             | Work::Write { job, .. }
+            | Work::Compare { job, .. }
             | Work::Sync { job }
             | Work::Stamp { job }
             | Work::Measure { job }
@@ -122,8 +148,8 @@ impl Store {
         if let Some(job) = task.work.job() {
             self.extend_job(job);
         }
-        if let Work::Write { range, .. } = &task.work {
-            self.lanes.add_writing(task.key.lane, range.len());
+        if let Some(bytes) = task.work.bytes_to_write() {
+            self.lanes.add_writing(task.key.lane, bytes);
         }
         if let Some(task) = self.lanes.enter(task.key.lane, task) {
             self.route(ring, task);
@@ -146,6 +172,7 @@ impl Store {
                     task.offset += torrent.layout[file].offset();
                 }
                 task.file = torrent.parts();
+                task.work = task.work.without_comparing();
             }
             Place::Wanted | Place::Unknown | Place::Kept => {}
         }
@@ -163,6 +190,10 @@ impl Store {
             }
             Work::Write { source, range, .. } => {
                 FileOp::Write { file, offset, source: Rc::clone(source), range: range.clone() }
+            }
+            Work::Compare { range, .. } => {
+                let length = range.len();
+                FileOp::Read { file, offset, buf: ring.buffers().get(length), length }
             }
             Work::Sync { .. } => FileOp::SyncData { file },
             Work::ReadAhead { length } => FileOp::WillNeed { file, offset, length: *length },
@@ -198,6 +229,20 @@ impl Store {
             (Work::Write { range, .. }, Ok(count)) if count < range.len() => {
                 let short = io::Error::from(io::ErrorKind::WriteZero);
                 Err(self.fault(&task, |file| StorageError::new(file, short)))
+            }
+            (Work::Compare { source, range, .. }, result) => {
+                let read = result.ok().zip(done.buf);
+                let is_there = read.is_some_and(|(count, buf)| {
+                    count == range.len() && buf[..count] == source[range.clone()]
+                });
+                if !is_there {
+                    return self.write_after_all(ring, task);
+                }
+                // Whoever wrote it may not have synced it.
+                if let Some(torrent) = self.torrents.get_mut(task.key) {
+                    torrent.writing().dirty.insert(task.file);
+                }
+                Ok(())
             }
             (Work::Write { .. }, Ok(_)) => {
                 if let Some(torrent) = self.torrents.get_mut(task.key) {
@@ -257,8 +302,8 @@ impl Store {
 
     /// Ends a task that was under way. The next in line begins with [`Store::advance`].
     pub(super) fn finish(&mut self, ring: &mut Ring, task: Task, result: Result<(), StorageError>) {
-        if let Work::Write { range, .. } = &task.work {
-            self.lanes.end_writing(task.key.lane, range.len());
+        if let Some(bytes) = task.work.bytes_to_write() {
+            self.lanes.end_writing(task.key.lane, bytes);
         }
         self.lanes.end(task.key.lane);
         if let Some(job) = task.work.job() {

@@ -11,6 +11,9 @@ use std::collections::VecDeque;
 /// than a disk that works takes for what it is given at once, and a sync of it.
 const STALLED_AFTER: u32 = 4;
 
+/// Ticks after which nobody may wait for the device, though it may only be slow.
+const SILENT_AFTER: u32 = 2;
+
 /// Which line; small and dense.
 pub(super) type LaneIndex = u16;
 
@@ -67,6 +70,12 @@ impl Lanes {
 
     pub fn is_stalled(&self, index: LaneIndex) -> bool {
         self.lanes[index as usize].is_stalled
+    }
+
+    /// Whether something was asked of the device a moment ago and nothing has come back since.
+    pub fn is_silent(&self, index: LaneIndex) -> bool {
+        let lane = &self.lanes[index as usize];
+        lane.under_way > 0 && self.ticks.wrapping_sub(lane.answered) >= SILENT_AFTER
     }
 
     /// Whether work beyond what was asked for may be begun on the device.
@@ -211,13 +220,16 @@ mod tests {
         (0..3).for_each(|file| drop(lanes.enter(hung, task(file))));
         assert!(lanes.enter(good, task(10)).is_none(), "all room is taken");
         let mut stalled = Vec::new();
-        (0..STALLED_AFTER).for_each(|_| stalled.extend(lanes.tick()));
+        assert!(!lanes.is_silent(hung));
+        (0..SILENT_AFTER).for_each(|_| stalled.extend(lanes.tick()));
+        assert!(lanes.is_silent(hung) && !lanes.is_stalled(hung) && !lanes.is_silent(good));
+        (SILENT_AFTER..STALLED_AFTER).for_each(|_| stalled.extend(lanes.tick()));
         assert_eq!((stalled, lanes.is_stalled(hung)), (vec![1], true));
         assert_eq!(began(&mut lanes), [10], "and nothing of the hung device");
         assert!(lanes.enter(good, task(11)).is_some());
         // It answers: what it has under way counts again.
         lanes.end(hung);
-        assert!(!lanes.is_stalled(hung));
+        assert!(!lanes.is_stalled(hung) && !lanes.is_silent(hung));
         assert_eq!(began(&mut lanes), [], "three are under way");
         lanes.end(hung);
         assert_eq!(began(&mut lanes), []);

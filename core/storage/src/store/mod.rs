@@ -5,6 +5,7 @@
 //! fails if one of them failed. What is under way is bounded; further tasks wait in line.
 
 mod adopt;
+mod at_once;
 mod direct;
 mod fetch;
 mod files;

@@ -7,8 +7,8 @@ use ring::{PinnedBytes, SendBatch};
 use std::{rc::Rc, time::Duration};
 
 impl Store {
-    /// Appends the block to the batch by reference, if all its bytes are in memory. Neither blocks
-    /// nor allocates; `now` is the shard's clock.
+    /// Appends the block to the batch by reference, if all its bytes are in memory and the disk has not
+    /// fallen silent ([`super::at_once`]). Neither blocks nor allocates; `now` is the shard's clock.
     pub fn push_block(
         &mut self,
         now: Duration,
@@ -17,6 +17,9 @@ impl Store {
         batch: &mut SendBatch,
     ) -> Result<Pushed, StorageError> {
         let torrent = self.torrents.get(key).ok_or(StorageError::Removed)?;
+        if self.lanes.is_silent(key.lane) {
+            return Ok(Pushed::Cold);
+        }
         let mut spans = torrent.layout.range_spans(block);
         let (first, second) = (spans.next(), spans.next());
         let (Some(first), None) = (first, second) else {

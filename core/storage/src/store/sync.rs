@@ -105,6 +105,7 @@ impl Store {
         error: StorageError,
     ) {
         let Some(torrent) = self.torrents.get_mut(key) else { return };
+        torrent.suspects_cache = true;
         let geometry = torrent.layout.geometry();
         let writing = torrent.writing();
         writing.named.extend(folders);

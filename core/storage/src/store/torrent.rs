@@ -53,6 +53,9 @@ pub struct TorrentFiles {
     /// The device that the files are on (`st_dev`), or 0: torrents of one device wait for it
     /// together, and those of others do not.
     pub device: u64,
+    /// Whether the page cache may show bytes that are not on the disk
+    /// ([`crate::ResumeData::suspects_cache`]): then nothing is taken to be there because it looks so.
+    pub suspects_cache: bool,
 }
 
 /// Where a file's bytes are.
@@ -78,6 +81,7 @@ pub(super) struct Torrent {
     pub layout: Arc<Layout>,
     pub root: Arc<Path>,
     pub allocation: Allocation,
+    pub suspects_cache: bool,
     /// For each file and then the part file, its slot among the open files; empty while none is.
     slots: Box<[u32]>,
     open: u32,
@@ -150,6 +154,15 @@ impl Torrent {
             .and_then(|piece| geometry.piece(piece))
             .map_or(0, |piece| geometry.offset_of(piece) + u64::from(geometry.length_of(piece)));
         end.min(entry.end()).saturating_sub(entry.offset())
+    }
+
+    /// Whether the file had its full length when it was last looked at.
+    pub fn was_whole(&self, file: FileIndex) -> bool {
+        let Held::Some(writing) = &self.held else { return false };
+        let stamp = writing.stamps.get(file.as_usize());
+        stamp.is_some_and(|stamp| {
+            *stamp != FileStamp::ABSENT && stamp.length == self.layout[file].length()
+        })
     }
 
     /// The file's slot among the open files.
@@ -273,6 +286,7 @@ impl Torrents {
             layout: files.layout,
             root: files.root,
             allocation: files.allocation,
+            suspects_cache: files.suspects_cache,
             slots: Box::default(),
             open: 0,
             places,

@@ -6,14 +6,18 @@ use super::{
     torrent::Place,
 };
 use crate::StorageError;
-use metainfo::{PieceIndex, Span};
+use metainfo::{FileIndex, PieceIndex, Span};
 use ring::{Buf, Ring};
-use std::{ops::Range, rc::Rc};
+use std::rc::Rc;
 
 impl Store {
     /// Writes a piece that has been verified: `data` begins with all its bytes.
     /// [`StoreEvent::PieceWritten`] follows once every file of it has been written, or
     /// [`StoreEvent::WriteFailed`]. Makes folders and files as needed.
+    ///
+    /// A file that only shares the piece may be whole, because the operator has it already, perhaps
+    /// read-only or linked to elsewhere: where it might be, it is compared first, and left alone if it
+    /// has these bytes.
     pub fn write_piece(
         &mut self,
         ring: &mut Ring,
@@ -24,16 +28,40 @@ impl Store {
         let Some(torrent) = self.torrents.get(key) else { return };
         debug_assert!(data.len() >= torrent.layout.geometry().length_of(piece) as usize);
         let spans: Vec<Span> = torrent.layout.piece_spans(piece).collect();
+        let is_shared = spans.iter().filter(|span| !span.pad).count() > 1;
         let job = self.begin_job(key, JobKind::Write { piece });
         let mut at = 0;
         for span in spans {
             let range = at..at + span.length as usize;
             at = range.end;
-            if !span.pad {
-                self.start(ring, write_task(key, job, &span, &data, range));
+            if span.pad {
+                continue;
             }
+            let source = Rc::clone(&data);
+            let work = if is_shared && self.may_be_whole(key, span.file) {
+                Work::Compare { job, source, range }
+            } else {
+                Work::Write { job, source, range, direct: false }
+            };
+            self.start(ring, Task { key, file: span.file.get(), offset: span.offset, work });
         }
         self.end_task(ring, job, Ok(()));
+    }
+
+    /// Whether the file had its length when it was last looked at, and nothing has been written to it
+    /// since it was opened: what is being downloaded is not read back. After a sync that failed, what
+    /// can be read may not be on the disk.
+    fn may_be_whole(&self, key: StoreKey, file: FileIndex) -> bool {
+        let Some(torrent) = self.torrents.get(key) else { return false };
+        let is_being_written =
+            torrent.slot(file.get()).is_some_and(|slot| self.files.is_writable(slot));
+        !is_being_written && !torrent.suspects_cache && torrent.was_whole(file)
+    }
+
+    /// What was compared is not there, or cannot be read.
+    pub(super) fn write_after_all(&mut self, ring: &mut Ring, mut task: Task) {
+        task.work = task.work.without_comparing();
+        self.route(ring, task);
     }
 
     pub(super) fn on_piece_done(
@@ -104,9 +132,4 @@ impl Store {
         }
         self.route(ring, task);
     }
-}
-
-fn write_task(key: StoreKey, job: usize, span: &Span, data: &Rc<Buf>, range: Range<usize>) -> Task {
-    let work = Work::Write { job, source: Rc::clone(data), range, direct: false };
-    Task { key, file: span.file.get(), offset: span.offset, work }
 }

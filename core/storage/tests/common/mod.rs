@@ -75,6 +75,7 @@ impl Sample {
             wanted: None,
             allocation: Allocation::Sparse,
             device: 0,
+            suspects_cache: false,
         }
     }
 

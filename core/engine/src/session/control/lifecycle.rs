@@ -225,13 +225,14 @@ impl Inner {
             });
             torrent.have = Arc::new(have.clone());
             measure(torrent);
-            // Pieces that were not looked at may still look better than they are.
+            // Pieces that were not looked at, or that are not there, may still look better than they are.
             let suspected = entry.resume.as_ref().is_some_and(|resume| resume.suspects_cache);
+            let all_is_read = trusted.is_none() && have.is_all();
             let resume = ResumeData {
                 have,
                 stamps: outcome.stamps,
                 is_final: true,
-                suspects_cache: suspected && !trusted.is_none(),
+                suspects_cache: suspected && !all_is_read,
             };
             self.write(Write::Resume(torrent.info_hash, Some(resume.to_bytes())));
             entry.resume = Some(Arc::new(resume));
@@ -303,6 +304,7 @@ impl Inner {
         torrent.start_date = unix_now();
         entry.progress.left.store(torrent.left, std::sync::atomic::Ordering::Relaxed);
         let start = StartTorrent {
+            suspects_cache: entry.resume.as_ref().is_some_and(|resume| resume.suspects_cache),
             id,
             run: entry.run,
             info_hash: torrent.info_hash,
