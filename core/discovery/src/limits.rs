@@ -54,6 +54,20 @@ pub const STOP_TRIES: u32 = 3;
 /// Time between scrapes of a tracker whose announces leave a count out.
 pub const SCRAPE_INTERVAL: Duration = Duration::from_secs(60 * 60);
 
+/// Scrapes that a torrent needs within so long of each other wait for one another, so that torrents of
+/// one tracker are asked for together: first ones, of torrents that were announced together,
+pub const SCRAPE_FIRST_WINDOW: Duration = Duration::from_secs(2);
+
+/// and later ones, which are in no hurry.
+pub const SCRAPE_WINDOW: Duration = Duration::from_secs(60);
+
+/// Torrents in one HTTP scrape: 3.5 KiB of URL beside the tracker's own, of which [`URL`] bytes at most
+/// still leave it below the 8 KiB that servers take.
+pub const SCRAPE_HTTP: usize = 50;
+
+/// Torrents in one UDP scrape (BEP 15: about 74, by the size of a packet).
+pub const SCRAPE_UDP: usize = 70;
+
 /// A UDP connection id is used for this long after it came (BEP 15).
 pub const UDP_CONNECTION: Duration = Duration::from_secs(60);
 

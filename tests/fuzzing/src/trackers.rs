@@ -19,8 +19,9 @@ pub fn http(bytes: &[u8]) {
         Ok(reply) => check_reply(&reply),
         Err(error) => check_error(&error),
     }
-    if let Err(error) = decode_scrape(bytes, INFO_HASH) {
-        check_error(&error);
+    match decode_scrape(bytes, &[INFO_HASH; 3]) {
+        Ok(counts) => assert_eq!(counts.len(), 3),
+        Err(error) => check_error(&error),
     }
 }
 
@@ -105,7 +106,8 @@ pub fn udp(mut bytes: &[u8]) {
         let to = endpoint(step);
         match step & 3 {
             0 if asked < 64 => {
-                let ask = if step & 4 == 0 { announce() } else { Ask::Scrape(INFO_HASH) };
+                let several = Ask::Scrape([INFO_HASH; 3].into());
+                let ask = if step & 4 == 0 { announce() } else { several };
                 trackers.ask(now, to, asked, ask);
                 asked += 1;
             }

@@ -7,6 +7,7 @@
 
 mod flight;
 mod handle;
+mod scrape;
 mod work;
 
 pub use handle::AnnouncerHandle;

@@ -42,10 +42,16 @@ pub fn announce_url(tracker: &url::Url, say: &Announce) -> String {
     with_query(tracker.as_str(), &query)
 }
 
-/// The URL of a scrape of one torrent; `scrape` is from [`super::url::TrackerUrl::scrape`].
-pub fn scrape_url(scrape: &str, info_hash: InfoHash) -> String {
-    let mut query = String::from("info_hash=");
-    escape(&mut query, &info_hash.0);
+/// The URL of a scrape of these torrents (BEP 48); `scrape` is from
+/// [`super::url::TrackerUrl::scrape`].
+pub fn scrape_url(scrape: &str, info_hashes: &[InfoHash]) -> String {
+    let mut query = String::with_capacity(info_hashes.len() * 72);
+    for info_hash in info_hashes {
+        let joint = if query.is_empty() { "" } else { "&" };
+        query.push_str(joint);
+        query.push_str("info_hash=");
+        escape(&mut query, &info_hash.0);
+    }
     with_query(scrape, &query)
 }
 
@@ -91,37 +97,40 @@ pub fn decode_announce(body: &[u8]) -> Result<AnnounceReply, TrackerError> {
             .get_bytes("warning message")
             .map(printable)
             .filter(|warning| !warning.is_empty()),
-        counts: Counts {
-            seeders: count(answer, "complete"),
-            leechers: count(answer, "incomplete"),
-            downloads: count(answer, "downloaded"),
-            downloaders: count(answer, "downloaders"),
-        },
+        counts: counts(answer),
         peers: clean_peers(peers),
     })
 }
 
-/// Reads the answer to a scrape of one torrent.
+/// Reads the answer to a scrape: what it says of each of these torrents, `None` where it says nothing.
 ///
 /// # Errors
-/// As [`decode_announce`], and if it says nothing of the torrent.
-pub fn decode_scrape(body: &[u8], info_hash: InfoHash) -> Result<Counts, TrackerError> {
+/// As [`decode_announce`].
+pub fn decode_scrape(
+    body: &[u8],
+    info_hashes: &[InfoHash],
+) -> Result<Vec<Option<Counts>>, TrackerError> {
     let (document, _) = scan(body)?;
     let files = answer(&document)?
         .get("files")
         .and_then(Node::as_dict)
         .ok_or(TrackerError::Malformed("a scrape without files"))?;
-    let torrent = files
-        .into_iter()
-        .find(|(key, _)| *key == info_hash.0)
-        .map(|(_, torrent)| torrent)
-        .ok_or(TrackerError::Malformed("a scrape that leaves the torrent out"))?;
-    Ok(Counts {
-        seeders: count(torrent, "complete"),
-        leechers: count(torrent, "incomplete"),
-        downloads: count(torrent, "downloaded"),
-        downloaders: count(torrent, "downloaders"),
-    })
+    let mut counts = vec![None; info_hashes.len()];
+    for (key, torrent) in files {
+        if let Some(at) = info_hashes.iter().position(|info_hash| *key == info_hash.0) {
+            counts[at] = Some(self::counts(torrent));
+        }
+    }
+    Ok(counts)
+}
+
+fn counts(from: Node<'_>) -> Counts {
+    Counts {
+        seeders: count(from, "complete"),
+        leechers: count(from, "incomplete"),
+        downloads: count(from, "downloaded"),
+        downloaders: count(from, "downloaders"),
+    }
 }
 
 /// Bytes after the dictionary are let pass: some trackers end with a line feed.
@@ -325,22 +334,31 @@ mod tests {
     }
 
     #[test]
-    fn a_scrape_is_read_for_its_torrent_only() {
+    fn a_scrape_is_read_for_its_torrents_only() {
         let body = b"d5:filesd20:aaaaaaaaaaaaaaaaaaaad8:completei1e10:downloadedi2e\
                      10:incompletei3eeee";
-        let counts = decode_scrape(body, InfoHash(*b"aaaaaaaaaaaaaaaaaaaa")).unwrap();
-        assert_eq!(
-            (counts.seeders, counts.downloads, counts.leechers),
-            (Some(1), Some(2), Some(3))
-        );
-        assert!(decode_scrape(body, InfoHash([0; 20])).is_err());
+        let asked = [InfoHash([0; 20]), InfoHash(*b"aaaaaaaaaaaaaaaaaaaa")];
+        let counts = decode_scrape(body, &asked).unwrap();
+        let told =
+            Counts { seeders: Some(1), downloads: Some(2), leechers: Some(3), ..Counts::default() };
+        assert_eq!(counts, [None, Some(told)]);
+    }
+
+    #[test]
+    fn a_scrape_names_each_torrent_and_stays_within_what_servers_take() {
+        let two = scrape_url("http://a.b/scrape?k=v", &[InfoHash(*b"aaaaaaaaaaaaaaaaaaaa"); 2]);
+        let hash = "info_hash=aaaaaaaaaaaaaaaaaaaa";
+        assert_eq!(two, format!("http://a.b/scrape?k=v&{hash}&{hash}"));
+        let longest = "x".repeat(limits::URL);
+        let url = scrape_url(&longest, &[InfoHash([0xff; 20]); limits::SCRAPE_HTTP]);
+        assert!(url.len() < 8000, "{} bytes", url.len());
     }
 
     proptest! {
         #[test]
         fn any_body_is_read_or_refused(body in prop::collection::vec(any::<u8>(), 0..300)) {
             let _ = decode_announce(&body);
-            let _ = decode_scrape(&body, InfoHash([0; 20]));
+            let _ = decode_scrape(&body, &[InfoHash([0; 20])]);
         }
 
         #[test]

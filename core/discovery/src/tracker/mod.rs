@@ -166,6 +166,14 @@ pub enum TrackerError {
         /// Whether and when it wants to be asked again.
         retry: Retry,
     },
+    /// The server that it runs on answered with an error of HTTP.
+    #[error("HTTP {status}")]
+    Status {
+        /// Which.
+        status: reqwest::StatusCode,
+        /// Whether and when it wants to be asked again.
+        retry: Retry,
+    },
     /// It did not answer in time.
     #[error("the tracker did not answer in time")]
     TimedOut,
@@ -175,6 +183,19 @@ pub enum TrackerError {
     /// The answer is not what a tracker says.
     #[error("the answer is not a tracker's: {0}")]
     Malformed(&'static str),
+}
+
+impl TrackerError {
+    /// Whether it may have to do with what was asked: the tracker was there, and not overloaded.
+    pub fn is_about_the_question(&self) -> bool {
+        match self {
+            TrackerError::Refused { .. } | TrackerError::Malformed(_) => true,
+            TrackerError::Status { status, .. } => {
+                status.is_client_error() && *status != reqwest::StatusCode::TOO_MANY_REQUESTS
+            }
+            TrackerError::TimedOut | TrackerError::Unreachable(_) => false,
+        }
+    }
 }
 
 /// When a refused announce may be tried again (BEP 31).

@@ -85,6 +85,31 @@ impl<J> Pacer<J> {
         None
     }
 
+    /// Takes out up to `most` further jobs of the host that can be done together with one that
+    /// [`Self::pop`] gave: they cost it nothing. Only the first in their line are looked at.
+    pub fn take_along(
+        &mut self,
+        host: &Arc<str>,
+        urgency: Urgency,
+        most: usize,
+        mut can_be: impl FnMut(&J) -> bool,
+    ) -> Vec<J> {
+        let mut taken = vec![];
+        let Some(found) = self.hosts.get_mut(host) else { return taken };
+        let lane = &mut found.lanes[urgency as usize];
+        let mut left = VecDeque::new();
+        for _ in 0..lane.len().min(4 * most) {
+            match lane.pop_front() {
+                Some(job) if taken.len() < most && can_be(&job) => taken.push(job),
+                Some(job) => left.push_back(job),
+                None => break,
+            }
+        }
+        left.append(lane);
+        *lane = left;
+        taken
+    }
+
     /// When [`Self::pop`] gives something without anything having finished before.
     pub fn next_at(&self, now: Duration) -> Option<Duration> {
         let waits = self.round.iter().filter_map(|name| self.hosts.get(name)).filter_map(|host| {
@@ -197,6 +222,28 @@ mod tests {
         let order: Vec<_> =
             std::iter::from_fn(|| pacer.pop(Duration::ZERO)).map(|(_, job)| job).collect();
         assert_eq!(order, [Urgency::Event, Urgency::Regular, Urgency::Scrape]);
+    }
+
+    #[test]
+    fn jobs_that_go_along_cost_nothing_and_the_others_keep_their_order() {
+        let mut pacer = Pacer::new(PACE);
+        for job in 0..60 {
+            pacer.push(Duration::ZERO, &host("a"), Urgency::Scrape, job);
+        }
+        let (name, first) = pacer.pop(Duration::ZERO).unwrap();
+        let along = pacer.take_along(&name, Urgency::Scrape, 5, |job| job % 3 == first % 3);
+        assert_eq!(along, [3, 6, 9, 12, 15]);
+        let far = pacer.take_along(&name, Urgency::Scrape, 5, |&job| job > 50);
+        assert!(far.is_empty(), "only the first are looked at");
+        assert!(pacer.take_along(&name, Urgency::Regular, 5, |_| true).is_empty());
+        pacer.finished(&name);
+        let order: Vec<i32> = std::iter::from_fn(|| {
+            let (name, job) = pacer.pop(Duration::ZERO)?;
+            pacer.finished(&name);
+            Some(job)
+        })
+        .collect();
+        assert_eq!(order, [1, 2, 4, 5, 7, 8, 10, 11, 13], "one permit of ten is gone");
     }
 
     proptest! {

@@ -69,6 +69,8 @@ struct Tracker {
     scraping: Step,
     scrape_at: Option<Duration>,
     scrape_failures: u32,
+    /// It said nothing of this torrent when it was asked for several.
+    scrapes_alone: bool,
     scraped: Exchange,
     counts: Counts,
 }
@@ -324,6 +326,14 @@ impl TorrentTrackers {
         }
     }
 
+    /// Whether a scrape that is queued, if it is wanted still, may go in one request with others to this
+    /// scrape URL.
+    pub fn may_join_scrape(&self, id: u32, url: &str) -> bool {
+        self.trackers.iter().find(|tracker| tracker.id == id).is_none_or(|tracker| {
+            !tracker.scrapes_alone && tracker.url.scrape().is_none_or(|scrape| &**scrape == url)
+        })
+    }
+
     /// Takes up a queued scrape; `None` if it is not wanted any more.
     pub fn begin_scrape(&mut self, id: u32, now: Moment) -> Option<Arc<TrackerUrl>> {
         let running = self.running;
@@ -340,13 +350,26 @@ impl TorrentTrackers {
         Some(tracker.url.clone())
     }
 
-    /// The scrape that was begun has ended.
-    pub fn finish_scrape(&mut self, id: u32, now: Moment, result: &Result<Counts, TrackerError>) {
+    /// The scrape that was begun has ended. One that went together with those of others and brought an
+    /// answer but no counts is soon made again, alone.
+    pub fn finish_scrape(
+        &mut self,
+        id: u32,
+        now: Moment,
+        result: &Result<Counts, TrackerError>,
+        was_alone: bool,
+    ) {
         let Some(tracker) = self.trackers.iter_mut().find(|tracker| tracker.id == id) else {
             return;
         };
         tracker.scraping = Step::Idle;
         tracker.scraped.ended(now, result.as_ref().err());
+        let said_no = result.as_ref().is_err_and(TrackerError::is_about_the_question);
+        if said_no && !was_alone {
+            tracker.scrapes_alone = true;
+            tracker.scrape_at = Some(now.at + limits::BACKOFF_FIRST);
+            return;
+        }
         match result {
             Ok(counts) => {
                 tracker.scrape_failures = 0;
@@ -355,7 +378,8 @@ impl TorrentTrackers {
             Err(_) => tracker.scrape_failures += 1,
         }
         let wait = limits::SCRAPE_INTERVAL * (1 << tracker.scrape_failures.min(5));
-        tracker.scrape_at = Some(now.at + wait.min(limits::INTERVAL_MAX));
+        let next = now.at + wait.min(limits::INTERVAL_MAX);
+        tracker.scrape_at = Some(end_of(next, limits::SCRAPE_WINDOW));
     }
 
     /// Another answer to an announce that has been [finished](Self::finish), by another way (the
@@ -479,6 +503,7 @@ impl Tracker {
             scraping: Step::Idle,
             scrape_at: None,
             scrape_failures: 0,
+            scrapes_alone: false,
             scraped: Exchange::default(),
             counts: Counts::default(),
         }
@@ -525,7 +550,7 @@ impl Tracker {
             self.announced.result = warning.clone();
         }
         if !reply.counts.is_full() && self.url.scrape().is_some() && self.scrape_at.is_none() {
-            self.scrape_at = Some(now.at);
+            self.scrape_at = Some(end_of(now.at, limits::SCRAPE_FIRST_WINDOW));
         }
     }
 
@@ -539,7 +564,9 @@ impl Tracker {
         self.failures += 1;
         self.stop_failures += u32::from(stopping);
         let (first, asked) = match error {
-            TrackerError::Refused { retry, .. } => (limits::BACKOFF_REFUSED, *retry),
+            TrackerError::Refused { retry, .. } | TrackerError::Status { retry, .. } => {
+                (limits::BACKOFF_REFUSED, *retry)
+            }
             _ => (limits::BACKOFF_FIRST, Retry::Unsaid),
         };
         let wait = first.saturating_mul(1 << (self.failures - 1).min(16)).min(limits::BACKOFF_MAX);
@@ -557,6 +584,11 @@ impl Tracker {
         self.allowed_at = now.at + limits::MANUAL_RETRY;
         self.announced.ended(now, Some(error));
     }
+}
+
+/// The end of the window that the moment lies in: the same for all torrents.
+fn end_of(at: Duration, window: Duration) -> Duration {
+    Duration::from_secs((at.as_secs() / window.as_secs() + 1) * window.as_secs())
 }
 
 impl Counts {

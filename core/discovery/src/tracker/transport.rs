@@ -77,7 +77,7 @@ fn error_status(status: StatusCode, retry: Option<u64>) -> TrackerError {
         Some(seconds) => Retry::After(Duration::from_secs(seconds).min(limits::INTERVAL_MAX)),
         None => Retry::Unsaid,
     };
-    TrackerError::Refused { reason: format!("HTTP {status}"), retry }
+    TrackerError::Status { status, retry }
 }
 
 /// The URL is kept out of the text: it may hold a passkey.

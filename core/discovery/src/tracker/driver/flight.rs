@@ -22,8 +22,8 @@ use std::{
 /// learns both our addresses and gives peers of both (BEP 7). The first good answer decides; a later
 /// one only adds peers.
 pub(super) struct Flight {
-    pub slot: Slot,
-    pub tracker: u32,
+    /// The torrents that it is for, and how each calls the tracker: several for a scrape.
+    pub subjects: Vec<(Slot, u32)>,
     pub host: Arc<str>,
     pub url: Arc<TrackerUrl>,
     pub question: Question,
@@ -36,7 +36,8 @@ pub(super) struct Flight {
 #[derive(Clone)]
 pub(super) enum Question {
     Announce(Box<Announce>),
-    Scrape(InfoHash),
+    /// Of the flight's subjects, in their order.
+    Scrape(Arc<[InfoHash]>),
 }
 
 /// What tasks tell the driver, by the number of the flight.
@@ -68,7 +69,7 @@ impl Flight {
         }
         Some(match &self.question {
             Question::Announce(say) => Ask::Announce(say.clone(), self.url.url_data()),
-            Question::Scrape(info_hash) => Ask::Scrape(*info_hash),
+            Question::Scrape(asked) => Ask::Scrape(Arc::clone(asked)),
         })
     }
 }
@@ -97,10 +98,10 @@ pub(super) async fn ask_http(
             let body = http.get(&url, over_ipv6).await?;
             http::decode_announce(&body).map(Reply::Announce)
         }
-        Question::Scrape(info_hash) => {
-            let url = http::scrape_url(url.scrape().ok_or(UNUSABLE)?, info_hash);
+        Question::Scrape(asked) => {
+            let url = http::scrape_url(url.scrape().ok_or(UNUSABLE)?, &asked);
             let body = http.get(&url, over_ipv6).await?;
-            http::decode_scrape(&body, info_hash).map(Reply::Scrape)
+            http::decode_scrape(&body, &asked).map(Reply::Scrape)
         }
     }
 }
@@ -115,7 +116,9 @@ pub(super) fn announce_reply(
     }
 }
 
-pub(super) fn scrape_reply(reply: Result<Reply, TrackerError>) -> Result<Counts, TrackerError> {
+pub(super) fn scrape_reply(
+    reply: Result<Reply, TrackerError>,
+) -> Result<Vec<Option<Counts>>, TrackerError> {
     match reply? {
         Reply::Scrape(counts) => Ok(counts),
         Reply::Announce(_) => Err(TrackerError::Malformed("an announce for a scrape")),

@@ -1,5 +1,7 @@
 //! The announcer against trackers on loopback: small ones of our own, and opentracker.
 
+mod scrape;
+
 use super::*;
 use crate::{AnnounceState, Progress, TorrentAnnounce, tracker::status::TrackerStatus};
 use metainfo::InfoHash;
@@ -26,17 +28,22 @@ struct HttpTracker {
 
 /// A tracker that answers every request with `body`, on connections that stay open.
 async fn http_tracker(body: &'static [u8]) -> HttpTracker {
-    http_tracker_on(TcpListener::bind("127.0.0.1:0").await.unwrap(), body)
+    http_tracker_on(TcpListener::bind("127.0.0.1:0").await.unwrap(), |_| body.to_vec())
 }
 
-fn http_tracker_on(listener: TcpListener, body: &'static [u8]) -> HttpTracker {
+/// The same with what `answer` makes of the request.
+fn http_tracker_on(
+    listener: TcpListener,
+    answer: impl Fn(&str) -> Vec<u8> + Send + Sync + 'static,
+) -> HttpTracker {
+    let answer = Arc::new(answer);
     let port = listener.local_addr().unwrap().port();
     let (heard, connections) = (Heard::default(), Arc::new(AtomicUsize::new(0)));
     let tracker = HttpTracker { port, heard: heard.clone(), connections: connections.clone() };
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
             connections.fetch_add(1, Ordering::Relaxed);
-            let heard = heard.clone();
+            let (heard, answer) = (heard.clone(), Arc::clone(&answer));
             tokio::spawn(async move {
                 let (mut input, mut chunk) = (vec![], [0; 4096]);
                 while let Ok(length @ 1..) = stream.read(&mut chunk).await {
@@ -44,10 +51,12 @@ fn http_tracker_on(listener: TcpListener, body: &'static [u8]) -> HttpTracker {
                     if !input.ends_with(b"\r\n\r\n") {
                         continue;
                     }
-                    heard.lock().unwrap().push(String::from_utf8_lossy(&input).into_owned());
+                    let request = String::from_utf8_lossy(&input).into_owned();
                     input.clear();
+                    let body = answer(&request);
+                    heard.lock().unwrap().push(request);
                     let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
-                    if stream.write_all(&[head.as_bytes(), body].concat()).await.is_err() {
+                    if stream.write_all(&[head.as_bytes(), &body].concat()).await.is_err() {
                         return;
                     }
                 }
@@ -143,7 +152,7 @@ async fn trackers_are_reached_over_ipv6() {
     let Ok(listener) = TcpListener::bind("[::1]:0").await else {
         return eprintln!("SKIPPED: no IPv6 on this machine");
     };
-    let tracker = http_tracker_on(listener, GOOD);
+    let tracker = http_tracker_on(listener, |_| GOOD.to_vec());
     let udp = UdpSocket::bind("[::1]:0").await.unwrap();
     let (handle, mut events) = announcer(Config::default());
     let udp_url = format!("udp://{}", udp.local_addr().unwrap());
@@ -305,13 +314,14 @@ impl Drop for Opentracker {
 }
 
 /// Debian's build serves only torrents that are listed in a file.
-async fn opentracker(name: &str, about: &TorrentAnnounce) -> Option<Opentracker> {
+async fn opentracker(name: &str, served: &[InfoHash]) -> Option<Opentracker> {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = free.local_addr().unwrap().port();
     drop(free);
     let folder = std::env::temp_dir().join(format!("ringseed-{name}-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
-    std::fs::write(folder.join("whitelist"), format!("{}\n", about.info_hash)).unwrap();
+    let list: String = served.iter().map(|info_hash| format!("{info_hash}\n")).collect();
+    std::fs::write(folder.join("whitelist"), list).unwrap();
     let port_text = port.to_string();
     let spawned = Command::new("opentracker")
         .args(["-i", "127.0.0.1", "-p", &port_text, "-P", &port_text, "-w", "whitelist", "-d"])
@@ -331,7 +341,7 @@ async fn opentracker(name: &str, about: &TorrentAnnounce) -> Option<Opentracker>
 async fn two_announcers_meet_at_opentracker(scheme: &str) {
     let mut about = torrent(1, &[]);
     about.info_hash.0[10..].copy_from_slice(&[scheme.len() as u8; 10]);
-    let Some(tracker) = opentracker(scheme, &about).await else { return };
+    let Some(tracker) = opentracker(scheme, &[about.info_hash]).await else { return };
     let begin = Instant::now();
     about.trackers = vec![vec![format!("{scheme}://127.0.0.1:{}/announce", tracker.port)]];
     let one = |last: u8, port| {

@@ -65,16 +65,16 @@ pub(super) struct Driver {
 }
 
 pub(super) struct Torrent {
-    about: TorrentAnnounce,
-    trackers: TorrentTrackers,
+    pub about: TorrentAnnounce,
+    pub trackers: TorrentTrackers,
     timer: Option<Duration>,
     removed: bool,
 }
 
 /// Something that a torrent has queued with the pacer.
 pub(super) struct Job {
-    slot: Slot,
-    tracker: u32,
+    pub slot: Slot,
+    pub tracker: u32,
     urgency: Urgency,
 }
 
@@ -290,8 +290,13 @@ impl Driver {
             let now = self.moment();
             let Some((host, job)) = self.pacer.pop(now.at) else { break };
             self.changed.insert(job.slot);
+            let subject = (job.slot, job.tracker);
             match self.prepare(&job, now) {
-                Some((url, question)) => self.take_off(job, host, url, question),
+                Some((url, Question::Scrape(first))) => {
+                    let (subjects, asked) = self.gather_scrapes(&host, &url, subject, &first, now);
+                    self.take_off(subjects, host, url, Question::Scrape(asked));
+                }
+                Some((url, question)) => self.take_off(vec![subject], host, url, question),
                 None => self.pacer.unused(&host),
             }
         }
@@ -301,7 +306,7 @@ impl Driver {
         let torrent = self.torrents.get_mut(&job.slot)?;
         if job.urgency == Urgency::Scrape {
             let url = torrent.trackers.begin_scrape(job.tracker, now)?;
-            return Some((url, Question::Scrape(torrent.about.info_hash)));
+            return Some((url, Question::Scrape([torrent.about.info_hash].into())));
         }
         let begin = torrent.trackers.begin(job.tracker, now)?;
         let (uploaded, downloaded, left) = torrent.about.progress.read();
@@ -320,20 +325,18 @@ impl Driver {
         Some((begin.url, Question::Announce(Box::new(say))))
     }
 
-    fn take_off(&mut self, job: Job, host: Arc<str>, url: Arc<TrackerUrl>, question: Question) {
+    fn take_off(
+        &mut self,
+        subjects: Vec<(Slot, u32)>,
+        host: Arc<str>,
+        url: Arc<TrackerUrl>,
+        question: Question,
+    ) {
         let id = self.next_flight;
         self.next_flight += 1;
         let name = url.host();
-        let flight = Flight {
-            slot: job.slot,
-            tracker: job.tracker,
-            host,
-            url,
-            question,
-            parts: 0,
-            succeeded: false,
-            failure: None,
-        };
+        let flight =
+            Flight { subjects, host, url, question, parts: 0, succeeded: false, failure: None };
         self.flights.insert(id, flight);
         if let Ok(ip) = name.parse::<IpAddr>() {
             return self.resolved(id, Ok([ip].into()));
@@ -387,8 +390,8 @@ impl Driver {
             Ok(_) => !std::mem::replace(&mut flight.succeeded, true),
             Err(_) => !flight.succeeded && flight.parts == 0,
         };
-        let (slot, tracker) = (flight.slot, flight.tracker);
-        let scrape = matches!(flight.question, Question::Scrape(_));
+        let is_scrape = matches!(flight.question, Question::Scrape(_));
+        let subjects = flight.subjects.clone();
         let reply = match (reply, decided) {
             (Err(error), true) => Err(flight.failure.take().unwrap_or(error)),
             (Err(error), false) => {
@@ -402,14 +405,15 @@ impl Driver {
         {
             self.pacer.finished(&over.host);
         }
-        let Some(torrent) = self.torrents.get_mut(&slot) else { return };
-        self.changed.insert(slot);
-        if scrape {
+        if is_scrape {
             if decided {
-                torrent.trackers.finish_scrape(tracker, now, &scrape_reply(reply));
+                self.scraped(&subjects, now, &scrape_reply(reply));
             }
             return;
         }
+        let Some(&(slot, tracker)) = subjects.first() else { return };
+        let Some(torrent) = self.torrents.get_mut(&slot) else { return };
+        self.changed.insert(slot);
         let result = announce_reply(reply);
         if decided {
             torrent.trackers.finish(tracker, now, &result);

@@ -95,7 +95,7 @@ impl World {
             if self.torrent.begin_scrape(due.tracker, now).is_some() {
                 self.scrapes += 1;
                 let counts = Counts { downloads: Some(9), ..Counts::default() };
-                self.torrent.finish_scrape(due.tracker, now, &Ok(counts));
+                self.torrent.finish_scrape(due.tracker, now, &Ok(counts), true);
             }
         } else if let Some(begin) = self.torrent.begin(due.tracker, now) {
             let host = begin.url.host().to_string();
@@ -403,6 +403,61 @@ fn only_what_announces_leave_out_is_scraped_for() {
     world.torrent.stop(world.now);
     world.run(3 * HOUR);
     assert_eq!(world.scrapes, 3);
+}
+
+#[test]
+fn scrapes_of_torrents_that_are_announced_together_come_together() {
+    let without_counts = |_: &str, _| Ok(AnnounceReply { counts: Counts::default(), ..reply() });
+    let due_at = |start: u64| {
+        let mut world = World::answering(&[&["a"]], without_counts);
+        world.now = Duration::from_millis(start);
+        world.torrent.start(world.now);
+        world.run(0);
+        let first = world.torrent.next_due(world.now).unwrap();
+        world.now = first;
+        world.run(0);
+        assert_eq!(world.scrapes, 1);
+        let tracker = &world.torrent.trackers[0];
+        (first, tracker.scrape_at.unwrap())
+    };
+    assert_eq!(due_at(10_000), due_at(11_999));
+    let (first, second) = due_at(12_000);
+    assert!(first > due_at(10_000).0 && second == due_at(10_000).1);
+}
+
+#[test]
+fn what_a_scrape_of_several_leaves_out_is_asked_for_alone_and_soon() {
+    let mut world = World::answering(&[&["a"]], |_, _| {
+        Ok(AnnounceReply { counts: Counts::default(), ..reply() })
+    });
+    world.torrent.start(world.now);
+    world.run(0);
+    let id = world.status()[0].id;
+    let url = world.status()[0].scrape.clone();
+    let begin = |world: &mut World| {
+        world.now += Duration::from_secs(5 * HOUR);
+        assert!(world.torrent.due(world.now).iter().any(|due| due.urgency == Urgency::Scrape));
+        assert!(world.torrent.begin_scrape(id, moment(world.now)).is_some());
+    };
+    begin(&mut world);
+    assert!(world.torrent.may_join_scrape(id, &url));
+    assert!(!world.torrent.may_join_scrape(id, "http://elsewhere/scrape"));
+    // A tracker that cannot be reached says nothing about how it likes to be asked.
+    let busy = reqwest::StatusCode::SERVICE_UNAVAILABLE;
+    let busy = TrackerError::Status { status: busy, retry: Retry::Unsaid };
+    for error in [TrackerError::TimedOut, busy] {
+        world.torrent.finish_scrape(id, moment(world.now), &Err(error), false);
+        assert!(world.torrent.may_join_scrape(id, &url));
+    }
+    begin(&mut world);
+    let left_out = Err(TrackerError::Malformed("nothing of this torrent"));
+    world.torrent.finish_scrape(id, moment(world.now), &left_out, false);
+    assert!(!world.torrent.may_join_scrape(id, &url));
+    let again = world.torrent.trackers[0].scrape_at.unwrap();
+    assert_eq!(again, world.now + limits::BACKOFF_FIRST);
+    begin(&mut world);
+    world.torrent.finish_scrape(id, moment(world.now), &left_out, true);
+    assert!(world.torrent.trackers[0].scrape_at.unwrap() >= world.now + limits::SCRAPE_INTERVAL);
 }
 
 #[test]

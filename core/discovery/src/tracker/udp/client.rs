@@ -14,6 +14,7 @@ use metainfo::InfoHash;
 use std::{
     collections::{BTreeSet, HashMap, VecDeque},
     net::SocketAddr,
+    sync::Arc,
     time::Duration,
 };
 
@@ -22,8 +23,8 @@ use std::{
 pub enum Ask {
     /// An announce with the URL data of BEP 41.
     Announce(Box<Announce>, String),
-    /// The counts of a torrent.
-    Scrape(InfoHash),
+    /// The counts of torrents, at most [`limits::SCRAPE_UDP`].
+    Scrape(Arc<[InfoHash]>),
 }
 
 /// What it answered.
@@ -31,8 +32,8 @@ pub enum Ask {
 pub enum Reply {
     /// To an announce.
     Announce(AnnounceReply),
-    /// To a scrape.
-    Scrape(Counts),
+    /// To a scrape: of each torrent that was asked for, `None` where the tracker says nothing.
+    Scrape(Vec<Option<Counts>>),
 }
 
 /// A packet to send.
@@ -121,8 +122,9 @@ impl UdpTrackers {
             (Purpose::Ask { ask: Ask::Announce(..), .. }, Answer::Announce(reply)) => {
                 Ok(Reply::Announce(reply))
             }
-            (Purpose::Ask { ask: Ask::Scrape(_), .. }, Answer::Scrape(counts)) => {
-                Ok(Reply::Scrape(counts))
+            (Purpose::Ask { ask: Ask::Scrape(asked), .. }, Answer::Scrape(counts)) => {
+                let of_each = (0..asked.len()).map(|at| counts.get(at).copied());
+                Ok(Reply::Scrape(of_each.collect()))
             }
             (Purpose::Ask { .. }, Answer::Error(reason)) => {
                 // It may be the connection id that the tracker does not like.
@@ -214,7 +216,7 @@ impl UdpTrackers {
                 };
                 match ask {
                     Ask::Announce(say, url) => packet::announce(connection, id, say, url),
-                    Ask::Scrape(info_hash) => packet::scrape(connection, id, *info_hash),
+                    Ask::Scrape(asked) => packet::scrape(connection, id, asked),
                 }
             }
         };
@@ -289,7 +291,7 @@ mod tests {
     }
 
     fn ask() -> Ask {
-        Ask::Scrape(InfoHash([1; 20]))
+        Ask::Scrape([InfoHash([1; 20])].into())
     }
 
     fn number(bytes: &[u8]) -> u32 {
@@ -364,6 +366,22 @@ mod tests {
         client.poll_transmit().unwrap();
         client.ask(seconds(61), tracker(), 8, ask());
         assert_eq!(exchange(&mut client, seconds(61)), 2);
+    }
+
+    #[test]
+    fn a_scrape_of_several_is_answered_in_their_order_and_what_is_missing_is_left_out() {
+        let mut client = client();
+        let asked: Arc<[InfoHash]> = (1..=3).map(|n| InfoHash([n; 20])).collect();
+        client.ask(seconds(0), tracker(), 7, Ask::Scrape(asked));
+        let connect = client.poll_transmit().unwrap();
+        client.receive(seconds(0), tracker(), &honest(&connect.packet));
+        let scrape = client.poll_transmit().unwrap();
+        let counts = |n| [0, 0, 0, n, 0, 0, 0, 0, 0, 0, 0, 0];
+        let answer = [&scrape.packet[8..16], &counts(4), &counts(5)].concat();
+        client.receive(seconds(0), tracker(), &answer);
+        let Some((7, Ok(Reply::Scrape(counts)))) = client.poll_reply() else { panic!() };
+        let seeders: Vec<_> = counts.iter().map(|of_one| of_one.map(|c| c.seeders)).collect();
+        assert_eq!(seeders, [Some(Some(4)), Some(Some(5)), None]);
     }
 
     #[test]

@@ -3,8 +3,11 @@
 //! All numbers are big-endian. Requests carry a connection id, answers echo the transaction id;
 //! an answer shorter than its kind needs is not an answer.
 
-use crate::tracker::{
-    Announce, AnnounceReply, Counts, Event, clean_peers, compact_v4, compact_v6, printable,
+use crate::{
+    limits,
+    tracker::{
+        Announce, AnnounceReply, Counts, Event, clean_peers, compact_v4, compact_v6, printable,
+    },
 };
 use metainfo::InfoHash;
 use std::time::Duration;
@@ -48,10 +51,10 @@ pub fn announce(connection: u64, transaction: u32, say: &Announce, url_data: &st
     packet
 }
 
-/// Asks for the counts of one torrent.
-pub fn scrape(connection: u64, transaction: u32, info_hash: InfoHash) -> Vec<u8> {
+/// Asks for the counts of these torrents.
+pub fn scrape(connection: u64, transaction: u32, info_hashes: &[InfoHash]) -> Vec<u8> {
     let mut packet = header(connection, SCRAPE, transaction);
-    packet.extend_from_slice(&info_hash.0);
+    packet.extend(info_hashes.iter().flat_map(|info_hash| info_hash.0));
     packet
 }
 
@@ -70,8 +73,8 @@ pub enum Answer {
     Connect(u64),
     /// To an announce.
     Announce(AnnounceReply),
-    /// To a scrape of one torrent.
-    Scrape(Counts),
+    /// To a scrape: of each torrent in its order, as far as they come.
+    Scrape(Vec<Counts>),
     /// To any of them: no, and why.
     Error(String),
 }
@@ -86,15 +89,21 @@ pub fn decode(packet: &[u8], over_ipv6: bool) -> Option<(u32, Answer)> {
         CONNECT => Answer::Connect(u64::from_be_bytes(*rest.first_chunk()?)),
         ANNOUNCE => Answer::Announce(announce_reply(rest, over_ipv6)?),
         SCRAPE => {
-            let seeders = Some(take_u32(&mut rest)?);
-            let downloads = Some(take_u32(&mut rest)?);
-            let leechers = Some(take_u32(&mut rest)?);
-            Answer::Scrape(Counts { seeders, leechers, downloads, downloaders: None })
+            let torrents = rest.as_chunks::<12>().0.iter().filter_map(|of_one| counts(of_one));
+            let counts: Vec<Counts> = torrents.take(limits::SCRAPE_UDP).collect();
+            Answer::Scrape(Some(counts).filter(|counts| !counts.is_empty())?)
         }
         ERROR => Answer::Error(printable(rest)),
         _ => return None,
     };
     Some((transaction, answer))
+}
+
+fn counts(mut of_one: &[u8]) -> Option<Counts> {
+    let seeders = Some(take_u32(&mut of_one)?);
+    let downloads = Some(take_u32(&mut of_one)?);
+    let leechers = Some(take_u32(&mut of_one)?);
+    Some(Counts { seeders, leechers, downloads, downloaders: None })
 }
 
 fn announce_reply(mut rest: &[u8], over_ipv6: bool) -> Option<AnnounceReply> {
@@ -175,6 +184,21 @@ mod tests {
 
         let error = [&[0, 0, 0, 3, 0, 0, 0, 7][..], b"no such torrent"].concat();
         assert_eq!(decode(&error, false), Some((7, Answer::Error("no such torrent".into()))));
+    }
+
+    #[test]
+    fn a_scrape_holds_as_many_torrents_as_fit_and_its_answer_their_counts() {
+        let packet = scrape(9, 7, &[InfoHash([1; 20]), InfoHash([2; 20])]);
+        assert_eq!(packet[..16], [0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 2, 0, 0, 0, 7]);
+        assert_eq!(packet[16..], [[1; 20], [2; 20]].concat());
+        assert!(scrape(9, 7, &[InfoHash([1; 20]); limits::SCRAPE_UDP]).len() <= 1472, "one packet");
+
+        let one = [0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3];
+        let answer = [&[0, 0, 0, 2, 0, 0, 0, 7][..], &one, &one, &one[..8]].concat();
+        let Some((7, Answer::Scrape(counts))) = decode(&answer, false) else { panic!() };
+        let told =
+            Counts { seeders: Some(1), downloads: Some(2), leechers: Some(3), ..Counts::default() };
+        assert_eq!(counts, [told, told]);
     }
 
     #[test]
