@@ -47,6 +47,7 @@ struct Hands {
 
 impl Hands {
     fn run(self) {
+        give_way();
         for (key, job) in self.queue {
             if self.done.send((key, job.run())).is_err() {
                 break;
@@ -272,6 +273,13 @@ impl Job {
             Job::Open { .. } | Job::Stat { .. } => Ok(0),
         }
     }
+}
+
+/// Lets the ring's thread, and whoever else works, go before this one.
+fn give_way() {
+    // SAFETY: no pointers. On Linux it is about the calling thread alone, and to ask for less is never
+    // refused.
+    unsafe { libc::nice(limits::FILE_THREADS_NICE) };
 }
 
 /// Calls until `length` bytes are through, the end of the file (if that may end it), or an error.
