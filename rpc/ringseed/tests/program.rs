@@ -100,6 +100,7 @@ fn torrents_and_settings_survive_a_restart() {
     let shown = daemon.json(folder, &["show", "1"]);
     assert_eq!(shown[0]["download_dir"], json!(folder.join("elsewhere")));
     assert_eq!(shown[0]["state"], "stopped");
+    assert!(stdout(&daemon.run(folder, &["settings", "reqq"])).contains("77"));
     let second = run(folder, &["daemon", "--config-dir", "config", "--rpc-bind", "127.0.0.1:0"]);
     let error = String::from_utf8_lossy(&second.stderr);
     assert_eq!(second.status.code(), Some(1));

@@ -2,8 +2,73 @@
 
 use crate::support::{Client, Sample, logs};
 use engine::{Change, NewTorrent, Priority, status::Activity};
+use metainfo::{
+    create::{self, Hashes, NewFile, Plan, Version},
+    merkle::FileHash,
+};
 use ringseed_engine as engine;
 use std::time::{Duration, Instant};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+};
+
+#[tokio::test]
+async fn a_torrent_of_version_2_only_is_refused_and_nothing_changes() {
+    let file = NewFile { path: vec!["file".into()], length: 1000, attributes: Default::default() };
+    let plan = Plan::new("sample", &[file], Some(16_384), Version::V2).unwrap();
+    let hash = FileHash { root: [7; 32], layer: Vec::new() };
+    let hashes = Hashes { pieces: Vec::new(), files: vec![Some(hash)] };
+    let metainfo = plan.finish(&hashes, &Default::default()).unwrap();
+    let client = Client::start(1).await;
+    let refused = client.session.add(NewTorrent { metainfo, ..NewTorrent::default() }).await;
+    let error = refused.unwrap_err().to_string();
+    assert!(error.contains("version 2 only"), "{error}");
+    assert_eq!(client.session.read(|catalog| catalog.iter().count()), 0);
+    client.session.stop().await;
+}
+
+/// Announces that come to this port, until a second after the first.
+async fn announces(listener: &TcpListener) -> Vec<String> {
+    let mut heard: Vec<String> = Vec::new();
+    let mut end = Instant::now() + Duration::from_secs(30);
+    while let Ok(Ok((mut stream, _))) = tokio::time::timeout_at(end.into(), listener.accept()).await
+    {
+        let mut request = vec![0; 4096];
+        let length = stream.read(&mut request).await.unwrap();
+        let request = String::from_utf8_lossy(&request[..length]).into_owned();
+        let body = "d8:intervali1800e5:peers0:e";
+        let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        stream.write_all(answer.as_bytes()).await.unwrap();
+        if !request.starts_with("GET /announce") {
+            continue;
+        }
+        if heard.is_empty() {
+            end = Instant::now() + Duration::from_secs(1);
+        }
+        heard.push(request);
+    }
+    heard
+}
+
+#[tokio::test]
+async fn private_torrents_are_announced_to_their_own_trackers_only() {
+    logs();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/announce", listener.local_addr().unwrap());
+    let client = Client::with(|settings| settings.default_trackers = url.clone()).await;
+    let only = create::Options { private: true, ..create::Options::default() };
+    let private = Sample::with("private", &[50_000], 16_384, &only);
+    let public = Sample::new("public", &[50_000], 16_384);
+    let private = client.add(&private).await;
+    let public = client.add(&public).await;
+    let heard = announces(&listener).await;
+    assert_eq!(heard.len(), 1, "{heard:?}");
+    assert_eq!(client.session.trackers(public).len(), 1);
+    assert_eq!(client.session.trackers(private).len(), 0);
+    client.session.stop_torrents(&[private, public]);
+    client.session.stop().await;
+}
 
 #[tokio::test]
 async fn a_skipped_file_appears_when_it_becomes_wanted() {

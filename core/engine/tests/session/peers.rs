@@ -76,6 +76,40 @@ async fn peers_are_served_over_ipv6() {
     seed.session.stop().await;
 }
 
+/// Whether the connection is still there after a moment.
+fn is_open(mut stream: &TcpStream) -> bool {
+    stream.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+    let said = stream.read(&mut [0; 16]);
+    said.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
+}
+
+#[tokio::test]
+async fn connections_beyond_the_limit_of_the_session_are_closed_until_there_is_room() {
+    logs();
+    let samples = [1, 2].map(|n| Sample::new(&format!("sample {n}"), &[100_000], 65_536));
+    let seed = Client::with(|settings| settings.peer_limit_global = 3).await;
+    for sample in &samples {
+        sample.write_to(&seed.data());
+        let id = seed.add(sample).await;
+        seed.wait_seeding(id).await;
+    }
+    let addr = seed.session.peer_addr()[0];
+    let connect = || TcpStream::connect(addr).unwrap();
+    let mut connections: Vec<TcpStream> = (0..6).map(|_| connect()).collect();
+    let open = |connections: &[TcpStream]| connections.iter().filter(|c| is_open(c)).count();
+    assert_eq!(open(&connections), 3);
+    connections.retain(is_open);
+    connections.pop();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while open(&connections) < 3 {
+        assert!(Instant::now() < deadline, "nobody is let in");
+        connections.push(connect());
+        connections.retain(is_open);
+    }
+    assert_eq!(open(&[connect()]), 0);
+    seed.session.stop().await;
+}
+
 #[tokio::test]
 async fn idle_and_silent_connections_harm_nobody_and_silent_ones_end() {
     logs();

@@ -3,7 +3,7 @@
 use engine::{
     NewTorrent, Options, Session, Torrent, TorrentId, settings::Settings, status::Activity,
 };
-use metainfo::create::{Hashes, NewFile, Plan, Version};
+use metainfo::create::{self, Hashes, NewFile, Plan, Version};
 use ringseed_engine as engine;
 use sha1::{Digest, Sha1};
 use std::{
@@ -34,6 +34,15 @@ pub fn noise(length: usize, mut state: u64) -> Vec<u8> {
 
 impl Sample {
     pub fn new(name: &str, lengths: &[usize], piece_length: u32) -> Sample {
+        Sample::with(name, lengths, piece_length, &create::Options::default())
+    }
+
+    pub fn with(
+        name: &str,
+        lengths: &[usize],
+        piece_length: u32,
+        options: &create::Options,
+    ) -> Sample {
         let files: Vec<NewFile> = lengths
             .iter()
             .enumerate()
@@ -53,7 +62,7 @@ impl Sample {
         }
         let pieces = all.chunks(piece_length as usize).map(|piece| Sha1::digest(piece).into());
         let hashes = Hashes { pieces: pieces.collect(), files: Vec::new() };
-        let torrent = plan.finish(&hashes, &Default::default()).unwrap();
+        let torrent = plan.finish(&hashes, options).unwrap();
         Sample { torrent, files: on_disk }
     }
 
