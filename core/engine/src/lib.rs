@@ -2,6 +2,7 @@
 
 pub mod blocklist;
 mod catalog;
+mod descriptors;
 mod event;
 mod limiter;
 mod limits;

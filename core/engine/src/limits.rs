@@ -175,3 +175,12 @@ pub(crate) const PARSED_AT_ONCE: usize = 32 * 1024;
 
 /// Copies of .torrent files that are not written this long after the end are left out.
 pub(crate) const COPIES_PATIENCE: Duration = Duration::from_millis(300);
+
+/// Descriptors that neither peers nor cached files get, or a quarter of all if that is less: the
+/// control side's connections, requests to trackers, the database, checks and moves, second
+/// descriptors of files that are being written.
+pub(crate) const DESCRIPTORS_KEPT: usize = 1024;
+
+/// Files that a shard may keep open, at least and at most: what work under way needs, and more than
+/// which would save no opening.
+pub(crate) const OPEN_FILES: (usize, usize) = (16, 65_536);

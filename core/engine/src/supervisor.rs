@@ -1,6 +1,7 @@
 //! Starts the shards, each on its core, and starts anew one that panicked.
 
 use crate::{
+    descriptors::Descriptors,
     limits,
     settings::Settings,
     shard::{Command, Directory, End, Report, Shard, ShardHandle, ShardParts, ShardSettings},
@@ -81,10 +82,15 @@ impl Shards {
         reports: &tokio::sync::mpsc::Sender<Report>,
     ) -> Result<Shards, ShardsError> {
         let cpus = usable_cpus();
-        let count = match settings.cores {
-            0 => cpus.len(),
-            some => usize::from(some),
-        };
+        let count = shard_count(settings);
+        let peers = Descriptors::of_process(count).peers;
+        if peers < settings.peer_limit_global as usize {
+            tracing::warn!(
+                "the limit of open files leaves room for {peers} peers, not {} (peer_limit_global); \
+                 raise it with ulimit -n or LimitNOFILE=",
+                settings.peer_limit_global
+            );
+        }
         let directory = Directory::default();
         let shared = shard_settings(settings);
         let addresses = settings.peer_addresses().unwrap_or_default();
@@ -256,15 +262,18 @@ fn ring_config(settings: &Settings, waker: &Waker) -> RingConfig {
 
 fn store_limits(settings: &Settings, shards: usize) -> StoreLimits {
     let defaults = StoreLimits::default();
-    let descriptors = rustix::process::getrlimit(rustix::process::Resource::Nofile)
-        .current
-        .map_or(defaults.open_files, |limit| limit as usize);
     StoreLimits {
-        // Half for files, half for peers.
-        open_files: (descriptors / 2 / shards).clamp(16, 65_536),
+        open_files: Descriptors::of_process(shards).files,
         direct_writes: settings.direct_writes,
         mappings: (defaults.mappings / shards).max(16),
         ..defaults
+    }
+}
+
+fn shard_count(settings: &Settings) -> usize {
+    match settings.cores {
+        0 => usable_cpus().len(),
+        some => usize::from(some),
     }
 }
 
@@ -277,7 +286,8 @@ pub(crate) fn shard_settings(settings: &Settings) -> ShardSettings {
     };
     ShardSettings {
         connecting_limit: settings.connecting_limit as usize,
-        connection_limit: settings.peer_limit_global as usize,
+        connection_limit: (settings.peer_limit_global as usize)
+            .min(Descriptors::of_process(shard_count(settings)).peers),
         sync_interval: std::time::Duration::from_secs(settings.sync_interval.into()),
         source_v4: source(IpAddr::is_ipv4),
         source_v6: source(IpAddr::is_ipv6),

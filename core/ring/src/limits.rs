@@ -49,3 +49,10 @@ pub const RECEIVES_PER_TURN: usize = 16;
 
 /// Free send batches kept for reuse.
 pub const POOLED_BATCHES: usize = 256;
+
+/// Accepting rests for so long after a failure such as a full descriptor table, which an immediate
+/// second try would meet again.
+pub(crate) const ACCEPT_REST: std::time::Duration = std::time::Duration::from_millis(100);
+
+/// Trouble that goes on is told again after so long.
+pub(crate) const TELL_AGAIN: std::time::Duration = std::time::Duration::from_secs(60);

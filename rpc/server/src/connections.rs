@@ -17,7 +17,7 @@ use std::{
     io,
     net::{IpAddr, SocketAddr},
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::Instant,
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -64,10 +64,27 @@ impl Running {
 struct Entrance {
     gateway: Gateway,
     certificate: Option<Arc<Certificate>>,
-    places: Arc<Semaphore>,
-    unix_places: Arc<Semaphore>,
+    places: Places,
+    unix_places: Places,
     by_address: Arc<Mutex<HashMap<IpAddr, usize>>>,
     stopped: watch::Receiver<bool>,
+}
+
+/// Connections that there may be at a time.
+#[derive(Clone)]
+struct Places {
+    free: Arc<Semaphore>,
+    all: u32,
+}
+
+impl Places {
+    /// So many, but a fraction of the process's descriptors at most: torrents need some too.
+    fn new(most: usize, fraction: u64) -> Places {
+        let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+        let share = limit.map_or(most, |limit| (limit / fraction).max(4) as usize);
+        let all = most.min(share);
+        Places { free: Arc::new(Semaphore::new(all)), all: all as u32 }
+    }
 }
 
 pub(crate) fn start(
@@ -80,8 +97,8 @@ pub(crate) fn start(
     let entrance = Entrance {
         gateway: gateway.clone(),
         certificate: certificate.clone(),
-        places: Arc::new(Semaphore::new(limits::CONNECTIONS)),
-        unix_places: Arc::new(Semaphore::new(limits::UNIX_CONNECTIONS)),
+        places: Places::new(limits::CONNECTIONS, 8),
+        unix_places: Places::new(limits::UNIX_CONNECTIONS, 16),
         by_address: Arc::default(),
         stopped: stopped.clone(),
     };
@@ -122,23 +139,27 @@ async fn look_for_changes(
 
 impl Entrance {
     async fn accept(mut self, listener: Listener) {
+        let mut last_told: Option<Instant> = None;
         loop {
             let mut stopped = self.stopped.clone();
             tokio::select! {
                 accepted = self.accept_one(&listener) => if let Err(error) = accepted {
-                    tracing::warn!("cannot accept a control connection: {error}");
-                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    if last_told.is_none_or(|told: Instant| told.elapsed() >= limits::TELL_AGAIN) {
+                        last_told = Some(Instant::now());
+                        tracing::warn!("cannot accept control connections: {error}");
+                    }
+                    tokio::time::sleep(limits::ACCEPT_REST).await;
                 },
                 () = told(&mut stopped) => break,
             }
         }
         let places = match &listener {
-            Listener::Tcp(_) => (&self.places, limits::CONNECTIONS),
-            Listener::Unix(_) => (&self.unix_places, limits::UNIX_CONNECTIONS),
+            Listener::Tcp(_) => &self.places,
+            Listener::Unix(_) => &self.unix_places,
         };
         drop(listener);
         self.gateway.stop();
-        let all = places.0.acquire_many(places.1 as u32);
+        let all = places.free.acquire_many(places.all);
         let _ = tokio::time::timeout(limits::STOP_PATIENCE, all).await;
     }
 
@@ -197,7 +218,7 @@ impl Entrance {
             Peer::Ip(_) => &self.places,
             Peer::Unix => &self.unix_places,
         };
-        let permit = Arc::clone(places).try_acquire_owned().ok()?;
+        let permit = Arc::clone(&places.free).try_acquire_owned().ok()?;
         // On this machine an address says nothing: behind a proxy there all connections have it.
         let address = peer_key(peer).filter(|_| !peer.is_local());
         if let Some(address) = address {

@@ -13,6 +13,12 @@ pub(crate) const CONNECTIONS_PER_ADDRESS: usize = 128;
 /// however many others there are.
 pub(crate) const UNIX_CONNECTIONS: usize = 64;
 
+/// Accepting rests for so long after a failure, for want of descriptors say.
+pub(crate) const ACCEPT_REST: Duration = Duration::from_millis(100);
+
+/// Trouble that goes on is told again after so long.
+pub(crate) const TELL_AGAIN: Duration = Duration::from_secs(60);
+
 /// A handshake of TLS must be done by then, for the same reason as below.
 pub(crate) const TLS_TIMEOUT: Duration = Duration::from_secs(10);
 

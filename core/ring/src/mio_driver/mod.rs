@@ -11,6 +11,7 @@ use crate::{
     buffer::RecvArena,
     driver::{Driver, DriverKind},
     limits, net,
+    rest::Rest,
     slots::Slots,
 };
 use files::FilePool;
@@ -24,7 +25,7 @@ use std::{
     os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd},
     ptr,
     rc::Rc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// mio tokens: connections by slot, listeners above them, and the waker above those.
@@ -38,7 +39,7 @@ pub(crate) struct MioDriver {
     poll: Poll,
     ready: Events,
     arena: Rc<RecvArena>,
-    listeners: Slab<OwnedFd>,
+    listeners: Slab<Listener>,
     conns: Slots<Conn>,
     /// Connections that may have more to read, in the order of their turns.
     readable: VecDeque<u32>,
@@ -47,6 +48,11 @@ pub(crate) struct MioDriver {
     batches: Vec<SendBatch>,
     /// Events that arose outside of a wait.
     early: Vec<Event>,
+}
+
+struct Listener {
+    socket: OwnedFd,
+    rest: Rest,
 }
 
 struct Conn {
@@ -128,8 +134,8 @@ impl MioDriver {
     }
 
     fn accept_all(&mut self, key: usize, events: &mut Vec<Event>) {
-        while let Some(listener) = self.listeners.get(key) {
-            match accept(listener.as_raw_fd()) {
+        while let Some(listener) = self.listeners.get_mut(key) {
+            match accept(listener.socket.as_raw_fd()) {
                 Ok(socket) => {
                     // A peer that is gone already has no address any more.
                     if let Ok(peer) = net::peer_addr(&socket)
@@ -146,8 +152,7 @@ impl MioDriver {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) => {
-                    tracing::warn!(%error, "cannot accept connections; resting");
-                    self.rearm(key);
+                    listener.rest.begin(&error);
                     break;
                 }
             }
@@ -157,10 +162,20 @@ impl MioDriver {
     /// Asks to be told again of what is pending already: edges are told once.
     fn rearm(&mut self, key: usize) {
         if let Some(listener) = self.listeners.get(key) {
-            let fd = listener.as_raw_fd();
+            let fd = listener.socket.as_raw_fd();
             let token = mio::Token(LISTENERS + key);
             let _ = self.poll.registry().reregister(&mut SourceFd(&fd), token, Interest::READABLE);
         }
+    }
+
+    fn wake_listeners(&mut self) {
+        let now = Instant::now();
+        let rested = |(key, listener): (usize, &mut Listener)| {
+            let is_over = listener.rest.is_over(now);
+            is_over.then(|| listener.rest.end()).map(|()| key)
+        };
+        let rested: Vec<usize> = self.listeners.iter_mut().filter_map(rested).collect();
+        rested.into_iter().for_each(|key| self.rearm(key));
     }
 
     fn mark_readable(&mut self, slot: u32) {
@@ -341,15 +356,16 @@ impl Driver for MioDriver {
         let local = net::local_addr(&socket)?;
         net::set_nonblocking(&socket, true)?;
         let fd = socket.as_raw_fd();
-        let key = self.listeners.insert(socket);
+        let key = self.listeners.insert(Listener { socket, rest: Rest::default() });
         let token = mio::Token(LISTENERS + key);
         self.poll.registry().register(&mut SourceFd(&fd), token, Interest::READABLE)?;
         Ok((ListenerId(key as u32), local))
     }
 
     fn stop_listening(&mut self, listener: ListenerId) {
-        if let Some(socket) = self.listeners.try_remove(listener.0 as usize) {
-            let _ = self.poll.registry().deregister(&mut SourceFd(&socket.as_raw_fd()));
+        if let Some(listener) = self.listeners.try_remove(listener.0 as usize) {
+            let fd = listener.socket.as_raw_fd();
+            let _ = self.poll.registry().deregister(&mut SourceFd(&fd));
         }
     }
 
@@ -420,6 +436,11 @@ impl Driver for MioDriver {
         self.conns.begin_wait();
         let busy = !self.early.is_empty() || !self.readable.is_empty();
         let timeout = if busy { Some(Duration::ZERO) } else { timeout };
+        let resting = self.listeners.iter().any(|(_, listener)| listener.rest.is_on());
+        if resting {
+            self.wake_listeners();
+        }
+        let timeout = if resting { Rest::bound(timeout) } else { timeout };
         match self.poll.poll(&mut self.ready, timeout) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::Interrupted => self.ready.clear(),

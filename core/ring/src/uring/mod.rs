@@ -15,6 +15,7 @@ use crate::{
     buffer::RecvArena,
     driver::{Driver, DriverKind, os_result},
     limits, net,
+    rest::Rest,
 };
 use conns::{Conn, Conns, Phase};
 use files::{Pending, Step};
@@ -29,10 +30,6 @@ use std::{
     rc::Rc,
     time::{Duration, Instant},
 };
-
-/// How long accepting rests after a failure such as a full descriptor table, which an immediate
-/// second try would meet again.
-const ACCEPT_REST: Duration = Duration::from_millis(100);
 
 pub(crate) struct UringDriver {
     /// Sends and files are dropped after the ring: see `Drop`.
@@ -56,7 +53,7 @@ struct Listener {
     socket: OwnedFd,
     armed: bool,
     stopping: bool,
-    rest_until: Option<Instant>,
+    rest: Rest,
 }
 
 /// What a completion belongs to.
@@ -148,7 +145,7 @@ impl UringDriver {
     fn arm_accept(&mut self, key: usize) {
         let listener = &mut self.listeners[key];
         listener.armed = true;
-        listener.rest_until = None;
+        listener.rest.end();
         let fd = types::Fd(listener.socket.as_raw_fd());
         let accept = opcode::AcceptMulti::new(fd)
             .flags(libc::SOCK_CLOEXEC)
@@ -262,8 +259,7 @@ impl UringDriver {
             }
             Err(error) => {
                 if !matches!(error.raw_os_error(), Some(libc::ECONNABORTED | libc::ECANCELED)) {
-                    tracing::warn!(%error, "cannot accept connections; resting");
-                    self.listeners[key].rest_until = Some(Instant::now() + ACCEPT_REST);
+                    self.listeners[key].rest.begin(&error);
                 }
             }
         }
@@ -272,7 +268,7 @@ impl UringDriver {
             listener.armed = false;
             if listener.stopping {
                 self.listeners.remove(key);
-            } else if listener.rest_until.is_none() {
+            } else if !listener.rest.is_on() {
                 self.arm_accept(key);
             }
         }
@@ -391,9 +387,7 @@ impl UringDriver {
         let rested: Vec<usize> = self
             .listeners
             .iter()
-            .filter(|(_, listener)| {
-                !listener.armed && listener.rest_until.is_some_and(|until| until <= now)
-            })
+            .filter(|(_, listener)| !listener.armed && listener.rest.is_over(now))
             .map(|(key, _)| key)
             .collect();
         rested.into_iter().for_each(|key| self.arm_accept(key));
@@ -439,7 +433,7 @@ impl Driver for UringDriver {
             socket,
             armed: false,
             stopping: false,
-            rest_until: None,
+            rest: Rest::default(),
         });
         self.arm_accept(key);
         Ok((ListenerId(key as u32), local))
@@ -538,13 +532,12 @@ impl Driver for UringDriver {
         for slot in std::mem::take(&mut self.starved) {
             self.arm_recv(slot);
         }
-        let resting = self.listeners.iter().any(|(_, listener)| listener.rest_until.is_some());
+        let resting = self.listeners.iter().any(|(_, listener)| listener.rest.is_on());
         if resting {
             self.wake_listeners();
         }
         let timeout = if self.early.is_empty() { timeout } else { Some(Duration::ZERO) };
-        let timeout =
-            if resting { Some(timeout.unwrap_or(ACCEPT_REST).min(ACCEPT_REST)) } else { timeout };
+        let timeout = if resting { Rest::bound(timeout) } else { timeout };
         self.enter(timeout)?;
         events.append(&mut self.early);
         let mut completed = std::mem::take(&mut self.completed);

@@ -10,7 +10,11 @@ use super::{
     jobs::Work,
     torrent::{Allocation, Place, Torrents},
 };
-use crate::{StorageError, StoreLimits, limits::WATCHED_PER_TICK, mapping::Mapped};
+use crate::{
+    StorageError, StoreLimits,
+    limits::{OPEN_TRIES, WATCHED_PER_TICK},
+    mapping::Mapped,
+};
 use ring::{File, FileDone, FileOp, FileStat, OpenOptions, Ring};
 use slab::Slab;
 use std::{io, os::fd::AsFd, path::Path, path::PathBuf, sync::Arc};
@@ -42,6 +46,8 @@ pub(super) struct OpenFile {
     waiting: Vec<Task>,
     /// Whether its name is being looked up.
     watched: bool,
+    /// How often its opening has found no descriptor.
+    tries: u32,
 }
 
 /// The files that are open or about to be, by slot.
@@ -150,15 +156,19 @@ impl OpenFiles {
     }
 
     fn make_room(&mut self, limits: &StoreLimits, torrents: &mut Torrents) {
-        while self.slab.len() >= limits.open_files {
-            let ready = |_, open: &OpenFile| matches!(open.stage, Stage::Ready(_));
-            let Some(slot) = self.next_unused(ready) else { return };
-            let (key, file) = (self.slab[slot].key, self.slab[slot].file);
-            if let Some(torrent) = torrents.get_mut(key) {
-                torrent.clear_slot(file, slot);
-            }
-            self.close(slot);
+        while self.slab.len() >= limits.open_files && self.give_one_up(torrents) {}
+    }
+
+    /// Closes a file that is not needed just now; whether there was one.
+    fn give_one_up(&mut self, torrents: &mut Torrents) -> bool {
+        let ready = |_, open: &OpenFile| matches!(open.stage, Stage::Ready(_));
+        let Some(slot) = self.next_unused(ready) else { return false };
+        let (key, file) = (self.slab[slot].key, self.slab[slot].file);
+        if let Some(torrent) = torrents.get_mut(key) {
+            torrent.clear_slot(file, slot);
         }
+        self.close(slot);
+        true
     }
 }
 
@@ -208,6 +218,7 @@ impl Store {
             direct: Direct::default(),
             waiting: vec![task],
             watched: false,
+            tries: 0,
         });
         if let Some(torrent) = self.torrents.get_mut(key) {
             torrent.set_slot(file, slot);
@@ -233,6 +244,12 @@ impl Store {
 
     /// Takes a step in getting a file ready.
     pub(super) fn on_prepared(&mut self, ring: &mut Ring, slot: usize, done: FileDone) {
+        let lacks_descriptor = done.result.as_ref().is_err_and(is_lack_of_descriptors);
+        if lacks_descriptor && self.files.slab[slot].tries < OPEN_TRIES {
+            self.files.slab[slot].tries += 1;
+            self.starved.push(slot);
+            return;
+        }
         let open = &mut self.files.slab[slot];
         let Some(torrent) = self.torrents.get_mut(open.key) else {
             return self.abandon(ring, slot, |_| StorageError::Removed);
@@ -329,6 +346,7 @@ impl Store {
         // be made, and paid for, by the thread that submits the read.
         let _ = rustix::fs::fadvise(file.as_fd(), 0, None, rustix::fs::Advice::Random);
         self.files.slab[slot].stage = Stage::Ready(file);
+        self.files.slab[slot].tries = 0;
         for task in std::mem::take(&mut self.files.slab[slot].waiting) {
             self.route(ring, task);
         }
@@ -395,6 +413,7 @@ impl Store {
             let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
             tracing::warn!(device = format!("{major}:{minor}"), "the disk does not answer");
         }
+        self.try_again(ring);
         self.advance(ring);
         let slots = self.files.slab.capacity();
         for _ in 0..slots.min(WATCHED_PER_TICK) {
@@ -410,6 +429,15 @@ impl Store {
                 self.files.slab[slot].watched = true;
                 self.submit(ring, Op::Watch { slot, key, file }, FileOp::Stat { path });
             }
+        }
+    }
+
+    /// Opens what found no descriptor, each in the place of a file that is not needed just now: what
+    /// took them all, a burst of connections say, may have gone, or it may not.
+    fn try_again(&mut self, ring: &mut Ring) {
+        for slot in std::mem::take(&mut self.starved) {
+            self.files.give_one_up(&mut self.torrents);
+            self.open_by_name(ring, slot);
         }
     }
 
@@ -435,6 +463,11 @@ impl Store {
         self.files.close(slot);
         self.emit(key, StoreEvent::FileTrouble { key, error });
     }
+}
+
+/// Whether the process, or the system, has as many descriptors as it may.
+fn is_lack_of_descriptors(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
 }
 
 fn is_unsupported(error: &io::Error) -> bool {

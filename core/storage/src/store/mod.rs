@@ -163,6 +163,8 @@ pub struct Store {
     lanes: Lanes,
     read_ahead: ReadAhead,
     watch_hand: usize,
+    /// Openings that found no descriptor, by their files' slots.
+    starved: Vec<usize>,
     zeros: Rc<dyn PinnedBytes>,
     /// Which devices rotate, as far as anybody asked.
     rotates: HashMap<u64, bool>,
@@ -182,6 +184,7 @@ impl Store {
             adoptions: Slab::new(),
             read_ahead: ReadAhead::default(),
             watch_hand: 0,
+            starved: Vec::new(),
             zeros: mapping::zeros(),
             rotates: HashMap::new(),
             events: VecDeque::new(),
