@@ -70,6 +70,9 @@ pub(crate) struct StoredOptions {
     pub(crate) moving: Option<StoredMove>,
     /// It is complete, and the script for that is to run when its files are in their last place.
     pub(crate) owes_script: bool,
+    /// Somebody has removed it, and whether with its data; what is left of that is done at the next
+    /// start, if the program ends before.
+    pub(crate) removing: Option<bool>,
 }
 
 /// Where the files of a torrent are, as far as that is not said by its download folder and its

@@ -122,6 +122,31 @@ async fn bytes_of_a_skipped_file_are_found_when_it_becomes_wanted_while_stopped(
 }
 
 #[tokio::test]
+async fn a_removal_that_an_end_cuts_short_is_done_at_the_next_start() {
+    logs();
+    let mut client = Client::start(1).await;
+    // Of the one that is deleted, the session before may still be at it, as no other process would.
+    for (name, delete) in [("deleted", true), ("left", false)] {
+        let sample = Sample::new(name, &[700_000, 10_000], 65_536);
+        sample.write_to(&client.data());
+        let id = client.add(&sample).await;
+        client.wait_seeding(id).await;
+        client.session.remove(&[id], delete);
+        client.restart(1).await;
+        assert_eq!(client.session.read(|catalog| catalog.iter().count()), 0);
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while delete && sample.files.iter().any(|(path, _)| client.data().join(path).exists()) {
+            assert!(Instant::now() < deadline, "its data is still there");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        if !delete {
+            sample.assert_in(&client.data());
+        }
+    }
+    client.session.stop().await;
+}
+
+#[tokio::test]
 async fn a_torrent_can_be_added_again_while_it_is_being_removed() {
     logs();
     let sample = Sample::new("sample", &[2_000_000, 10_000], 65_536);

@@ -49,6 +49,7 @@ impl Inner {
                 match parsed {
                     Some((meta, trackers)) => {
                         let place = control.insert(&torrent, meta, trackers);
+                        control.go_on_removing(place.id);
                         places.push(Place { rank: torrent.rank, ..place });
                     }
                     None => {
@@ -71,7 +72,11 @@ impl Inner {
         if !matches!(entry.phase, Phase::Idle) {
             return;
         }
-        if let After::Remove { delete_data } = entry.after {
+        // What a move that broke off has made at its other end goes only with the move.
+        let is_halfway = entry.target.as_ref().is_some_and(|target| target.resumed);
+        if let After::Remove { delete_data } = entry.after
+            && !is_halfway
+        {
             self.finish_removal(control, id, delete_data);
             return;
         }
@@ -455,6 +460,12 @@ impl Inner {
         let control = &mut *guard;
         let Some(entry) = control.entries.get_mut(&id) else { return };
         entry.after = After::Remove { delete_data };
+        let takes_time = delete_data || !matches!(entry.phase, Phase::Idle);
+        if takes_time && let Some(torrent) = control.catalog.even_leaving(id) {
+            // Whoever was told that it is removed shall not find it again after a crash.
+            entry.options.removing = Some(delete_data);
+            self.write(Write::Options(torrent.info_hash, entry.options.clone()));
+        }
         control.catalog.hide(id);
         control.queue.forget();
         match &entry.phase {
@@ -486,15 +497,31 @@ impl Inner {
         tracing::info!(torrent = %torrent.info_hash, name = torrent.meta.layout.name(), delete_data, "removed");
         let (info_hash, root) = (torrent.info_hash, torrent.data_dir().to_path_buf());
         let layout = Arc::clone(&entry.disk);
-        self.write(Write::Remove(info_hash));
         self.copies.remove(&self.runtime, info_hash);
+        entry.options.removing = Some(delete_data);
+        let wish = Write::Options(info_hash, entry.options.clone());
+        let written = delete_data.then(|| self.write_durably(wish)).flatten();
         let inner = Arc::clone(self);
         self.runtime.spawn_blocking(move || {
+            // A torrent that is back after a crash must not lack files that it has claimed.
+            let _ = written.map(tokio::sync::oneshot::Receiver::blocking_recv);
             if delete_data && let Err(error) = remove_data(&root, &layout, info_hash) {
                 tracing::warn!(torrent = %info_hash, %error, "not all data was deleted");
             }
-            inner.lock().forget(id);
+            let mut control = inner.lock();
+            inner.write(Write::Remove(info_hash));
+            control.forget(id);
         });
+    }
+}
+
+impl Control {
+    /// A torrent of the database that was being removed when the program ended: it goes on leaving.
+    fn go_on_removing(&mut self, id: TorrentId) {
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        let Some(delete_data) = entry.options.removing else { return };
+        entry.after = After::Remove { delete_data };
+        self.catalog.hide(id);
     }
 }
 

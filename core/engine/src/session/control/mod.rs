@@ -239,6 +239,7 @@ impl Control {
             place,
             moving: None,
             owes_script: false,
+            removing: None,
             rules: Rules { priority: new.rules.priority.clamp(-1, 1), ..new.rules },
             finished: false,
         };

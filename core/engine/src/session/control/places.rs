@@ -259,7 +259,8 @@ impl Inner {
 
     /// Takes an idle torrent to its target.
     pub(super) fn relocate(self: &Arc<Self>, control: &mut Control, id: TorrentId, target: Target) {
-        let (Some(torrent), Some(entry)) = (control.catalog.get(id), control.entries.get_mut(&id))
+        let (Some(torrent), Some(entry)) =
+            (control.catalog.even_leaving(id), control.entries.get_mut(&id))
         else {
             return;
         };
@@ -329,7 +330,7 @@ impl Inner {
         let download_dir = utf8(&target.download_dir)?;
         let saved = {
             let mut control = self.lock();
-            let hash = control.catalog.get(id).map(|torrent| torrent.info_hash);
+            let hash = control.catalog.even_leaving(id).map(|torrent| torrent.info_hash);
             let (Some(entry), Some(hash)) = (control.entries.get_mut(&id), hash) else {
                 return Err(RelocateError::Cancelled);
             };
