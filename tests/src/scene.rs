@@ -4,6 +4,7 @@ use crate::Missing;
 use anyhow::{Context, Result};
 use std::fmt;
 use std::io::Write;
+use std::os::unix::fs::MetadataExt;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -84,6 +85,17 @@ impl Scene {
         unreachable!("there is a next number")
     }
 
+    /// A new folder on another file system, so that moves to it copy; none if this machine's shared
+    /// memory is not one. It goes with its value.
+    pub fn folder_elsewhere(&self) -> Option<tempfile::TempDir> {
+        let device = |path: &Path| std::fs::metadata(path).map(|found| found.dev()).ok();
+        let memory = Path::new("/dev/shm");
+        if device(memory).is_none() || device(memory) == device(&self.folder) {
+            return None;
+        }
+        tempfile::Builder::new().prefix("ringseed-elsewhere-").tempdir_in(memory).ok()
+    }
+
     /// Prints a line about the test, with the time since its start.
     pub fn say(&self, what: impl fmt::Display) {
         let Scene { name, driver, start, .. } = self;
@@ -108,7 +120,7 @@ pub fn alone() -> MutexGuard<'static, ()> {
 ///
 /// # Panics
 /// If the test fails.
-pub fn perform(name: &str, driver: Driver, test: fn(&Scene) -> Result<()>) {
+pub fn perform(name: &str, driver: Driver, test: impl FnOnce(&Scene) -> Result<()>) {
     if !driver.is_wanted() {
         return note(format_args!("{name} [{}] SKIPPED: RINGSEED_DRIVER", driver.as_str()));
     }

@@ -113,6 +113,16 @@ impl Torrent {
         read(self.layout(), &self.source, offset, u64::from(length))
     }
 
+    /// Whether a piece of it is as it should be in another folder; an error if files of it cannot
+    /// be read that far.
+    pub fn is_piece_in(&self, folder: &Path, index: u32) -> Result<bool> {
+        let geometry = self.layout().geometry();
+        let piece = geometry.piece(index).context("a piece's index")?;
+        let (offset, length) = (geometry.offset_of(piece), u64::from(geometry.length_of(piece)));
+        let found = read(self.layout(), folder, offset, length)?;
+        Ok(found == read(self.layout(), &self.source, offset, length)?)
+    }
+
     /// Copies the data into another folder.
     pub fn copy_to(&self, folder: &Path) -> Result<()> {
         for (_, file) in self.layout().files() {
@@ -121,6 +131,12 @@ impl Torrent {
             fs::copy(self.source.join(file.path().as_path()), to)?;
         }
         Ok(())
+    }
+
+    /// Whether none of its files is in a folder.
+    pub fn is_gone_from(&self, folder: &Path) -> bool {
+        let mut files = self.layout().files();
+        files.all(|(_, file)| !fs::exists(folder.join(file.path().as_path())).unwrap_or(true))
     }
 
     /// Compares what a client has in its folder with the data, byte by byte. It gets the time to

@@ -26,6 +26,10 @@ pub struct Options {
     pub peer_port: u16,
     /// Folder of the web interface that it serves.
     pub web_home: Option<PathBuf>,
+    /// Further flags.
+    pub flags: Vec<String>,
+    /// What starts it, in front of its own program: one that sets limits and gives way to it.
+    pub starter: Vec<String>,
 }
 
 /// A running daemon. Its session and ports stay the same when it is started again.
@@ -47,6 +51,8 @@ impl Options {
             control: SocketAddr::from((Ipv4Addr::LOCALHOST, free_port())),
             peer_port: free_port(),
             web_home: None,
+            flags: Vec::new(),
+            starter: Vec::new(),
         })
     }
 }
@@ -127,7 +133,15 @@ impl Ringseed {
 }
 
 fn launch(options: &Options) -> Result<Process> {
-    let mut command = Command::new(programs::ringseed()?);
+    let program = programs::ringseed()?;
+    let mut command = match options.starter.split_first() {
+        Some((starter, arguments)) => {
+            let mut command = Command::new(starter);
+            command.args(arguments).arg(program);
+            command
+        }
+        None => Command::new(program),
+    };
     command.arg("daemon").arg("--config-dir").arg(&options.config_dir);
     command.arg("--download-dir").arg(&options.download_dir);
     command.args(["--rpc-bind", &options.control.to_string()]);
@@ -137,6 +151,7 @@ fn launch(options: &Options) -> Result<Process> {
     if let Some(home) = &options.web_home {
         command.arg("--web-home").arg(home);
     }
+    command.args(&options.flags);
     if std::env::var_os("RUST_LOG").is_none() {
         command.env("RUST_LOG", "info,ringseed_engine=debug");
     }

@@ -105,7 +105,7 @@ impl Client for Transmission {
 const SEEDING: u64 = 6;
 
 /// Adds a torrent to whatever speaks this RPC.
-pub(super) fn add(rpc: &mut Rpc, torrent: &[u8], folder: &Path) -> Result<()> {
+pub(crate) fn add(rpc: &mut Rpc, torrent: &[u8], folder: &Path) -> Result<()> {
     let metainfo = BASE64.encode(torrent);
     rpc.call("torrent_add", json!({"metainfo": metainfo, "download_dir": folder}))?;
     Ok(())
@@ -113,7 +113,7 @@ pub(super) fn add(rpc: &mut Rpc, torrent: &[u8], folder: &Path) -> Result<()> {
 
 /// How a torrent stands in whatever speaks this RPC. Trouble with its tracker is not an error of
 /// the torrent (kinds 1 and 2).
-pub(super) fn state(rpc: &mut Rpc, info_hash: InfoHash) -> Result<State> {
+pub(crate) fn state(rpc: &mut Rpc, info_hash: InfoHash) -> Result<State> {
     let fields = json!(["status", "left_until_done", "error", "error_string", "percent_done"]);
     let arguments = json!({"ids": [info_hash.to_string()], "fields": fields});
     let answer = rpc.call("torrent_get", arguments)?;
