@@ -84,9 +84,5 @@ const EXCEPTED: &[(&str, &str)] = &[
     ("/config_dir", "each has its own"),
     ("/torrent_file", "each has its own"),
     ("/version", "each has its own"),
-    ("cache_size_mib", "the size is the daemon's own, by its cores"),
-    ("cache_size_mb", "the size is the daemon's own, by its cores"),
-    ("encryption", "there is no encryption yet"),
-    ("peer_port", "told as it is, and changed at the next start"),
-    ("peer_port_random_on_start", "a port is always chosen by whoever starts the daemon"),
+    ("peer_port", "any free one is taken at the next start, not at once"),
 ];

@@ -232,6 +232,24 @@ settings! {
     queue_stalled_enabled: bool = true, Kind::Switch, "", live;
     /// Time without payload after which a torrent counts as stalled.
     queue_stalled_minutes: u32 = 30, between(1, 1_000_000), "min", live;
+    /// Whether each start takes any free port for peers instead of `peer_port`.
+    peer_port_random_on_start: bool = false, Kind::Switch, "", restart;
+    /// Kept for clients of Transmission; nothing goes by it, as there is no DHT yet.
+    dht_enabled: bool = false, Kind::Switch, "", live;
+    /// Kept for clients of Transmission; nothing goes by it, as there is no peer exchange yet.
+    pex_enabled: bool = false, Kind::Switch, "", live;
+    /// Kept for clients of Transmission; nothing goes by it, as there is no local discovery yet.
+    lpd_enabled: bool = false, Kind::Switch, "", live;
+    /// Kept for clients of Transmission; nothing goes by it, as no router is asked yet.
+    port_forwarding_enabled: bool = false, Kind::Switch, "", live;
+    /// `required`, `preferred` or `allowed`. Kept for clients of Transmission; nothing goes by it, as
+    /// there are no encrypted connections yet.
+    encryption: String = "allowed".into(), Kind::Text, "", live;
+    /// `utp` and `tcp`, the preferred one first, separated by commas. Kept for clients of
+    /// Transmission; nothing goes by it, as there is nothing but TCP yet.
+    preferred_transports: String = "tcp".into(), Kind::Text, "", live;
+    /// Kept for clients of Transmission; nothing goes by it, as `download_memory_mib` bounds memory.
+    cache_size_mib: u32 = 4, up_to(1_048_576), "MiB", live;
 }
 
 /// A folder whose .torrent files are added as they appear.
@@ -283,6 +301,13 @@ impl WatchFolder {
         Ok(())
     }
 }
+
+/// Values of `encryption`.
+const ENCRYPTION: [&str; 3] = ["required", "preferred", "allowed"];
+
+/// Values in `preferred_transports`.
+const TRANSPORTS: [&str; 2] = ["utp", "tcp"];
+
 /// The largest speed limit in kB/s, 1000 B/s each: a terabyte a second, beyond any network card.
 const MOST_KB: u64 = 1_000_000_000;
 
@@ -313,8 +338,28 @@ impl Settings {
             return Err(format!("watch_folders: {} at most", crate::limits::WATCH_FOLDERS));
         }
         self.watch_folders.iter().try_for_each(WatchFolder::check)?;
+        if !ENCRYPTION.contains(&self.encryption.as_str()) {
+            return Err(format!("encryption must be one of {}", ENCRYPTION.join(", ")));
+        }
+        let transports: Vec<&str> = self.transports().collect();
+        let again = |at: usize| transports[..at].contains(&transports[at]);
+        if transports.iter().any(|way| !TRANSPORTS.contains(way))
+            || (0..transports.len()).any(again)
+        {
+            return Err("preferred_transports: utp and tcp, each once at most".into());
+        }
         self.driver.parse::<ring::DriverChoice>()?;
         self.peer_addresses().map(drop)
+    }
+
+    /// The entries of `preferred_transports`.
+    pub fn transports(&self) -> impl Iterator<Item = &str> {
+        self.preferred_transports.split(',').map(str::trim).filter(|way| !way.is_empty())
+    }
+
+    /// The port to ask for at a start; 0 takes any free one.
+    pub fn port_at_start(&self) -> u16 {
+        if self.peer_port_random_on_start { 0 } else { self.peer_port }
     }
 
     /// The addresses of `peer_bind`.
@@ -348,5 +393,18 @@ mod tests {
             let settings = Settings { seed_ratio_limit: bad, ..Settings::default() };
             assert!(settings.check().unwrap_err().starts_with("seed_ratio_limit"));
         }
+    }
+
+    #[test]
+    fn words_that_mean_nothing_are_refused_by_name() {
+        for (transports, fine) in
+            [("utp, tcp", true), ("tcp,utp", true), ("", true), ("tcp,tcp", false), ("i2p", false)]
+        {
+            let preferred_transports = transports.to_owned();
+            let checked = Settings { preferred_transports, ..Settings::default() }.check();
+            assert_eq!(checked.is_ok(), fine, "{transports}: {checked:?}");
+        }
+        let settings = Settings { encryption: "tolerated".into(), ..Settings::default() };
+        assert!(settings.check().unwrap_err().starts_with("encryption"));
     }
 }

@@ -95,7 +95,7 @@ impl Shards {
         let shared = shard_settings(settings);
         let addresses = settings.peer_addresses().unwrap_or_default();
         let mut listen: Vec<SocketAddr> =
-            addresses.iter().map(|&ip| SocketAddr::new(ip, settings.peer_port)).collect();
+            addresses.iter().map(|&ip| SocketAddr::new(ip, settings.port_at_start())).collect();
         let mut shards = Shards {
             handles: Vec::new(),
             listening: Vec::new(),

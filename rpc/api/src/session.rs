@@ -6,8 +6,7 @@ use crate::{Code, Dialect, Name, RpcError, Writer, tracker_list, version};
 
 macro_rules! settings {
     ($( $(#[doc = $doc:literal])+ $field:ident $legacy:literal: $type:ty = $default:expr, $state:ident; )*) => {
-        /// The values of session_get. The defaults are those of what is not there yet, spoken
-        /// honestly: a DHT that does not exist is off.
+        /// The values of session_get.
         #[derive(Clone, PartialEq, Debug)]
         pub struct SessionValues {
             $( $(#[doc = $doc])+ pub $field: $type, )*
@@ -70,7 +69,10 @@ pub enum State {
     Set,
     /// It is told, and cannot be changed here.
     Told,
-    /// Always the same, because what it would control is not there yet; session_set ignores it.
+    /// session_set changes it and it is told as set, but nothing goes by it: what it would control
+    /// is not there yet.
+    Stored,
+    /// Always the same, because what it would tell of is not there yet; session_set ignores it.
     Fixed,
 }
 
@@ -89,24 +91,24 @@ settings! {
     alt_speed_time_end "alt-speed-time-end": u32 = 1020, Set;
     /// kB/s while alternative limits hold.
     alt_speed_up "alt-speed-up": u32 = 50, Set;
-    /// Whether failed log-ins are counted.
-    anti_brute_force_enabled "anti-brute-force-enabled": bool = false, Fixed;
-    /// How many are too many.
-    anti_brute_force_threshold "anti-brute-force-threshold": u32 = 100, Fixed;
+    /// Whether an address has to wait after failed log-ins.
+    anti_brute_force_enabled "anti-brute-force-enabled": bool = false, Set;
+    /// How many of them may fail before.
+    anti_brute_force_threshold "anti-brute-force-threshold": u32 = 100, Set;
     /// Whether the blocklist holds.
     blocklist_enabled "blocklist-enabled": bool = false, Set;
     /// Rules in it.
     blocklist_size "blocklist-size": u32 = 0, Told;
     /// Where it comes from.
     blocklist_url "blocklist-url": String = String::new(), Set;
-    /// MiB for pieces being downloaded.
-    cache_size_mib "cache-size-mb": u32 = 0, Told;
+    /// MiB for data on its way to the disk.
+    cache_size_mib "cache-size-mb": u32 = 0, Stored;
     /// The daemon's folder.
     config_dir "config-dir": String = String::new(), Told;
     /// Trackers of every public torrent, as text.
     default_trackers "default-trackers": String = String::new(), Set;
     /// Whether the DHT is used.
-    dht_enabled "dht-enabled": bool = false, Fixed;
+    dht_enabled "dht-enabled": bool = false, Stored;
     /// Folder of new torrents.
     download_dir "download-dir": String = String::new(), Set;
     /// Bytes that can be written there; -1 if unknown.
@@ -116,7 +118,7 @@ settings! {
     /// How many at a time.
     download_queue_size "download-queue-size": u32 = 5, Set;
     /// `required`, `preferred` or `allowed` (older dialect: `tolerated`).
-    encryption "encryption": Encryption = Encryption::Allowed, Fixed;
+    encryption "encryption": Encryption = Encryption::Allowed, Stored;
     /// Minutes without payload after which seeding ends.
     idle_seeding_limit "idle-seeding-limit": u32 = 30, Set;
     /// Whether that holds.
@@ -126,21 +128,21 @@ settings! {
     /// Whether it is used.
     incomplete_dir_enabled "incomplete-dir-enabled": bool = false, Set;
     /// Whether local peers are looked for.
-    lpd_enabled "lpd-enabled": bool = false, Fixed;
+    lpd_enabled "lpd-enabled": bool = false, Stored;
     /// Peers of all torrents.
     peer_limit_global "peer-limit-global": u32 = 0, Set;
     /// Peers of a torrent.
     peer_limit_per_torrent "peer-limit-per-torrent": u32 = 0, Set;
     /// Port for peers; a change holds from the next start.
     peer_port "peer-port": u16 = 0, Set;
-    /// Whether any free port is taken at each start.
-    peer_port_random_on_start "peer-port-random-on-start": bool = false, Told;
+    /// Whether any free port is taken at each start, from the next one on.
+    peer_port_random_on_start "peer-port-random-on-start": bool = false, Set;
     /// Whether peers tell each other of peers.
-    pex_enabled "pex-enabled": bool = false, Fixed;
+    pex_enabled "pex-enabled": bool = false, Stored;
     /// Whether the router is asked to forward the port.
-    port_forwarding_enabled "port-forwarding-enabled": bool = false, Fixed;
+    port_forwarding_enabled "port-forwarding-enabled": bool = false, Stored;
     /// Ways to connect, the best first.
-    preferred_transports "preferred_transports": Vec<&'static str> = vec!["tcp"], Fixed;
+    preferred_transports "preferred_transports": Vec<&'static str> = vec!["tcp"], Stored;
     /// Whether idle torrents leave the queue.
     queue_stalled_enabled "queue-stalled-enabled": bool = false, Set;
     /// Minutes until then.
@@ -197,7 +199,7 @@ settings! {
     /// How to show numbers.
     units "units": Units = Units::ours(), Told;
     /// Whether µTP is used.
-    utp_enabled "utp-enabled": bool = false, Fixed;
+    utp_enabled "utp-enabled": bool = false, Stored;
     /// A Transmission version for clients that look for one, then ours.
     version "version": String = version::version(), Told;
 }
@@ -205,15 +207,49 @@ settings! {
 /// Whether connections are encrypted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Encryption {
+    /// Always.
+    Required,
+    /// Where the peer can.
+    Preferred,
     /// Only if the peer insists.
     Allowed,
 }
 
+impl Encryption {
+    /// The word of the newer dialect.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Encryption::Required => "required",
+            Encryption::Preferred => "preferred",
+            Encryption::Allowed => "allowed",
+        }
+    }
+
+    /// Reads the word of the newer dialect.
+    pub fn of_word(word: &str) -> Option<Encryption> {
+        let all = [Encryption::Required, Encryption::Preferred, Encryption::Allowed];
+        all.into_iter().find(|one| one.word() == word)
+    }
+
+    /// Reads what a client sends. The older dialect has another word for `allowed`, and takes one
+    /// that it does not know for `preferred`, as Transmission did: a library in use misspells it.
+    fn of_client(word: &str, dialect: Dialect) -> Result<Encryption, RpcError> {
+        match (Encryption::of_word(word), dialect, word) {
+            (Some(known), ..) => Ok(known),
+            (None, Dialect::Legacy, "tolerated") => Ok(Encryption::Allowed),
+            (None, Dialect::Legacy, _) => Ok(Encryption::Preferred),
+            (None, Dialect::JsonRpc, _) => {
+                Err(RpcError::invalid("encryption is required, preferred or allowed"))
+            }
+        }
+    }
+}
+
 impl crate::ToJson for Encryption {
     fn write(&self, writer: &mut Writer) {
-        writer.value(match writer.dialect() {
-            Dialect::JsonRpc => "allowed",
-            Dialect::Legacy => "tolerated",
+        writer.value(match (self, writer.dialect()) {
+            (Encryption::Allowed, Dialect::Legacy) => "tolerated",
+            (other, _) => other.word(),
         });
     }
 }
@@ -253,6 +289,17 @@ pub struct SessionSet {
     pub alt_speed_time_enabled: Option<bool>,
     pub alt_speed_time_end: Option<i64>,
     pub alt_speed_up: Option<i64>,
+    pub anti_brute_force_enabled: Option<bool>,
+    pub anti_brute_force_threshold: Option<i64>,
+    pub cache_size_mib: Option<i64>,
+    pub dht_enabled: Option<bool>,
+    pub encryption: Option<Encryption>,
+    pub lpd_enabled: Option<bool>,
+    pub peer_port_random_on_start: Option<bool>,
+    pub pex_enabled: Option<bool>,
+    pub port_forwarding_enabled: Option<bool>,
+    pub preferred_transports: Option<Vec<String>>,
+    pub utp_enabled: Option<bool>,
     pub speed_limit_down: Option<i64>,
     pub speed_limit_down_enabled: Option<bool>,
     pub speed_limit_up: Option<i64>,
@@ -308,6 +355,9 @@ impl SessionSet {
         }
         let default_trackers = params.text(name("default_trackers", "default-trackers"));
         default_trackers.map(tracker_list::parse).transpose()?;
+        let encryption = params.text(same("encryption"));
+        let encryption = encryption.map(|word| Encryption::of_client(word, params.dialect()));
+        let transports = params.texts(same("preferred_transports"));
         let switch = |field: SessionField| params.switch(field.name());
         let number = |field: SessionField| params.integer(field.name());
         Ok(SessionSet {
@@ -318,6 +368,18 @@ impl SessionSet {
             alt_speed_time_enabled: switch(SessionField::alt_speed_time_enabled),
             alt_speed_time_end: number(SessionField::alt_speed_time_end),
             alt_speed_up: number(SessionField::alt_speed_up),
+            anti_brute_force_enabled: switch(SessionField::anti_brute_force_enabled),
+            anti_brute_force_threshold: number(SessionField::anti_brute_force_threshold),
+            cache_size_mib: number(SessionField::cache_size_mib),
+            dht_enabled: switch(SessionField::dht_enabled),
+            encryption: encryption.transpose()?,
+            lpd_enabled: switch(SessionField::lpd_enabled),
+            peer_port_random_on_start: switch(SessionField::peer_port_random_on_start),
+            pex_enabled: switch(SessionField::pex_enabled),
+            port_forwarding_enabled: switch(SessionField::port_forwarding_enabled),
+            preferred_transports: transports
+                .map(|list| list.into_iter().map(str::to_owned).collect()),
+            utp_enabled: switch(SessionField::utp_enabled),
             speed_limit_down: number(SessionField::speed_limit_down),
             speed_limit_down_enabled: switch(SessionField::speed_limit_down_enabled),
             speed_limit_up: number(SessionField::speed_limit_up),

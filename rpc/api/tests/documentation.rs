@@ -51,6 +51,7 @@ fn session_fields() -> String {
         let state = match field.state() {
             State::Set => "told and set",
             State::Told => "told",
+            State::Stored => "stored: told as set, without effect yet",
             State::Fixed => "always the same",
         };
         writeln!(text, "| {} | {} | {state} |", names(field.name()), cell(field.doc())).unwrap();

@@ -252,16 +252,16 @@ const TORRENT_FIELDS: &[(&str, &str)] = &[
 /// What session_get tells besides settings of the same name, and the method that tells it.
 const SESSION_FIELDS: &[(&str, &str)] = &[
     ("blocklist_size", "blocklist.get"),
-    ("cache_size_mib", "settings.get"),
     ("config_dir", "server.info"),
     ("download_dir_free_space", "server.free_space"),
-    ("peer_port_random_on_start", "settings.get"),
     ("rpc_version", "server.info"),
     ("rpc_version_minimum", "server.info"),
     ("rpc_version_semver", "server.info"),
     // There are no such ids here, and sizes are in bytes.
     ("session_id", "server.info"),
     ("units", "server.info"),
+    // One of preferred_transports.
+    ("utp_enabled", "settings.get"),
     ("version", "server.info"),
 ];
 

@@ -11,7 +11,7 @@ fn settings_are_told_changed_and_kept() {
             "peer_limit_global": 777, "peer_limit_per_torrent": 55, "reqq": 300,
             "start_added_torrents": "false", "sequential_download": 1, "download_dir": "/tmp",
             "default_trackers": "http://127.0.0.1:9/a\n", "peer_port": 40000,
-            "version": "9", "dht_enabled": true, "no_such": {},
+            "version": "9", "tcp_enabled": false, "no_such": {},
         });
         assert_eq!(rig.call("session_set", change).await, json!({}));
         let got = rig.call("session_get", json!({})).await;
@@ -23,7 +23,8 @@ fn settings_are_told_changed_and_kept() {
             ("sequential_download", json!(true)),
             ("download_dir", json!("/tmp")),
             ("default_trackers", json!("http://127.0.0.1:9/a\n")),
-            ("dht_enabled", json!(false)),
+            ("tcp_enabled", json!(true)),
+            ("peer_port", json!(40000)),
         ] {
             assert_eq!(got[name], value, "{name}");
         }
@@ -31,6 +32,58 @@ fn settings_are_told_changed_and_kept() {
         assert!(got["download_dir_free_space"].as_i64().unwrap() > 0);
         let saved = rig.saved.lock().unwrap().clone();
         assert_eq!((saved.len(), saved[0].reqq, saved[0].peer_port), (1, 300, 40000));
+    });
+}
+
+/// What belongs to capabilities that are not there yet is off unless a client says otherwise; what
+/// it says is told to all and kept.
+#[test]
+fn what_has_no_effect_yet_is_stored_and_told_as_it_was_set() {
+    support::run(|rig| async move {
+        let stored = [
+            ("dht_enabled", "dht-enabled", json!(false), json!(true)),
+            ("pex_enabled", "pex-enabled", json!(false), json!(true)),
+            ("lpd_enabled", "lpd-enabled", json!(false), json!(true)),
+            ("port_forwarding_enabled", "port-forwarding-enabled", json!(false), json!(true)),
+            ("encryption", "encryption", json!("allowed"), json!("required")),
+            ("cache_size_mib", "cache-size-mb", json!(4), json!(7)),
+            ("preferred_transports", "preferred_transports", json!(["tcp"]), json!(["utp", "tcp"])),
+            ("peer_port_random_on_start", "peer-port-random-on-start", json!(true), json!(true)),
+            ("anti_brute_force_enabled", "anti-brute-force-enabled", json!(true), json!(false)),
+            ("anti_brute_force_threshold", "anti-brute-force-threshold", json!(5), json!(9)),
+        ];
+        let listed: Vec<_> = stored.iter().map(|(name, ..)| *name).chain(["utp_enabled"]).collect();
+        for field in SessionField::ALL.iter().filter(|field| field.state() == State::Stored) {
+            assert!(listed.contains(&field.name().snake), "{field:?}");
+        }
+        for (name, legacy, before, after) in stored {
+            let old = rig.call("session_get", json!({ "fields": [name] })).await;
+            assert_eq!(old[name], before, "{name}");
+            rig.legacy("session-set", json!({ legacy: after })).await;
+            let new = rig.call("session_get", json!({})).await;
+            assert_eq!(new[name], after, "{name}");
+        }
+        assert_eq!(rig.call("session_get", json!({})).await["utp_enabled"], true);
+        rig.call("session_set", json!({ "utp_enabled": false })).await;
+        let got = rig.call("session_get", json!({})).await;
+        assert_eq!(got["preferred_transports"], json!(["tcp"]));
+        // Each dialect has its own word for it.
+        rig.legacy("session-set", json!({ "encryption": "tolerated" })).await;
+        assert_eq!(rig.call("session_get", json!({})).await["encryption"], "allowed");
+        let older = rig.legacy("session-get", json!({})).await;
+        assert_eq!(older["arguments"]["encryption"], "tolerated");
+        rig.legacy("session-set", json!({ "encryption": "prefered" })).await;
+        assert_eq!(rig.call("session_get", json!({})).await["encryption"], "preferred");
+        let saved = rig.saved.lock().unwrap().last().cloned().unwrap();
+        assert!(saved.dht_enabled && saved.cache_size_mib == 7);
+        for bad in [
+            json!({ "encryption": "tolerated", "reqq": 9 }),
+            json!({ "preferred_transports": ["tcp", "tcp"], "reqq": 9 }),
+            json!({ "preferred_transports": ["i2p"], "reqq": 9 }),
+        ] {
+            assert_eq!(rig.error("session_set", bad).await["code"], -32602);
+        }
+        assert_ne!(rig.session.settings().reqq, 9);
     });
 }
 

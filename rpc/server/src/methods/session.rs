@@ -6,7 +6,7 @@ use api::{
     Code, RpcError, ToJson, Writer,
     objects::{Counters, SessionStats, Space},
     params::{FreeSpace, Params},
-    session::{SessionField, SessionSet, SessionValues},
+    session::{Encryption, SessionField, SessionSet, SessionValues},
 };
 use engine::{
     settings::Settings,
@@ -23,7 +23,19 @@ pub(super) async fn session_get(control: Arc<Control>, params: Params) -> Outcom
     };
     let text = |path: &std::path::Path| path.to_string_lossy().into_owned();
     let values = SessionValues {
-        cache_size_mib: settings.download_memory_mib,
+        anti_brute_force_enabled: settings.anti_brute_force_enabled,
+        anti_brute_force_threshold: settings.anti_brute_force_threshold,
+        cache_size_mib: settings.cache_size_mib,
+        dht_enabled: settings.dht_enabled,
+        encryption: Encryption::of_word(&settings.encryption).unwrap_or(Encryption::Allowed),
+        lpd_enabled: settings.lpd_enabled,
+        pex_enabled: settings.pex_enabled,
+        port_forwarding_enabled: settings.port_forwarding_enabled,
+        utp_enabled: settings.transports().any(|way| way == "utp"),
+        preferred_transports: settings
+            .transports()
+            .map(|way| if way == "utp" { "utp" } else { "tcp" })
+            .collect(),
         config_dir: text(&control.config_dir),
         download_dir: text(&settings.download_dir),
         download_dir_free_space: free.map_or(-1, |room| signed(room.free)),
@@ -42,17 +54,13 @@ pub(super) async fn session_get(control: Arc<Control>, params: Params) -> Outcom
         rename_partial_files: settings.rename_partial_files,
         peer_limit_global: settings.peer_limit_global,
         peer_limit_per_torrent: settings.peer_limit_per_torrent,
-        peer_port: control
-            .session
-            .peer_addr()
-            .first()
-            .map_or(settings.peer_port, |addr| addr.port()),
-        peer_port_random_on_start: settings.peer_port == 0,
+        peer_port: port(&control, &settings),
+        peer_port_random_on_start: settings.peer_port_random_on_start || settings.peer_port == 0,
         reqq: settings.reqq,
         sequential_download: settings.sequential_download,
         session_id: control.ids.current(Instant::now()),
         start_added_torrents: settings.start_added_torrents,
-        default_trackers: settings.default_trackers,
+        default_trackers: settings.default_trackers.clone(),
         alt_speed_down: settings.alt_speed_down,
         alt_speed_enabled: settings.alt_speed_enabled,
         alt_speed_time_begin: settings.alt_speed_time_begin,
@@ -79,6 +87,14 @@ pub(super) async fn session_get(control: Arc<Control>, params: Params) -> Outcom
     let mut writer = Writer::new(Vec::new(), params.dialect());
     values.write(&mut writer, &fields);
     Ok(writer.finish())
+}
+
+/// The port as it was set, which the next start takes; where any is taken, the one that was.
+fn port(control: &Control, settings: &Settings) -> u16 {
+    match settings.port_at_start() {
+        0 => control.session.peer_addr().first().map_or(0, |addr| addr.port()),
+        port => port,
+    }
 }
 
 pub(super) async fn session_set(control: Arc<Control>, params: Params) -> Outcome {
@@ -114,13 +130,25 @@ fn changed(mut settings: Settings, set: SessionSet) -> Result<Settings, RpcError
     }
     numbers! {
         alt_speed_down alt_speed_time_begin alt_speed_time_day alt_speed_time_end alt_speed_up
-        download_queue_size idle_seeding_limit queue_stalled_minutes seed_queue_size
+        anti_brute_force_threshold cache_size_mib download_queue_size idle_seeding_limit queue_stalled_minutes seed_queue_size
         speed_limit_down speed_limit_up
     }
     as_given! {
-        alt_speed_enabled alt_speed_time_enabled speed_limit_down_enabled speed_limit_up_enabled
+        anti_brute_force_enabled dht_enabled lpd_enabled peer_port_random_on_start pex_enabled
+        port_forwarding_enabled alt_speed_enabled alt_speed_time_enabled speed_limit_down_enabled speed_limit_up_enabled
         download_queue_enabled idle_seeding_limit_enabled queue_stalled_enabled seed_queue_enabled
         seed_ratio_limit seed_ratio_limited
+    }
+    if let Some(encryption) = set.encryption {
+        settings.encryption = encryption.word().into();
+    }
+    if let Some(list) = set.preferred_transports {
+        settings.preferred_transports = list.join(",");
+    }
+    if let Some(utp) = set.utp_enabled {
+        let others = settings.transports().filter(|way| *way != "utp");
+        settings.preferred_transports =
+            utp.then_some("utp").into_iter().chain(others).collect::<Vec<_>>().join(",");
     }
     if let Some(folder) = set.download_dir {
         settings.download_dir = folder.into();
