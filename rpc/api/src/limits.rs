@@ -14,3 +14,9 @@ pub const LABEL_BYTES: usize = 1024;
 
 /// A speed limit in kB/s: a terabyte a second, beyond any network card.
 pub const SPEED: u32 = 1_000_000_000;
+
+/// Columns of a table; there are fewer fields, but a table has them as often as they are asked for.
+pub const COLUMNS: usize = 1000;
+
+/// Repetitions in a list of ids. Transmission answers each of them, and nobody asks for more.
+pub const REPETITIONS: usize = 1000;

@@ -58,6 +58,12 @@ pub enum Error {
         /// Where.
         at: String,
     },
+    /// It lives, and cannot answer yet, or not all at once.
+    #[error("the daemon at {at} is starting, or has too much to do: try again in a moment")]
+    Busy {
+        /// Where.
+        at: String,
+    },
     /// Not what a daemon of this version says.
     #[error("{at} does not answer like Ringseed: {what}")]
     Strange {

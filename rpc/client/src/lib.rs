@@ -138,6 +138,7 @@ impl Client {
                 Err(Error::NotLetIn { at, status: status.as_u16() })
             }
             StatusCode::TOO_MANY_REQUESTS => Err(Error::TooMany { at }),
+            StatusCode::SERVICE_UNAVAILABLE => Err(Error::Busy { at }),
             status => Err(Error::Strange { at, what: format!("it answers {status}") }),
         }
     }

@@ -17,7 +17,7 @@ use reqwest::{
 use rustls_platform_verifier::ConfigVerifierExt;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, value::RawValue};
-use std::sync::Arc;
+use std::{io, sync::Arc};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpStream, UnixStream},
@@ -68,7 +68,8 @@ pub(crate) async fn subscribe<T: DeserializeOwned>(
     wish: Wish,
 ) -> Result<Subscription<T>, Error> {
     let at = target.to_string();
-    let patience = limits::CONNECT_PATIENCE;
+    // A daemon that is starting answers when it has started.
+    let patience = limits::ANSWER_PATIENCE;
     let client = tokio::time::timeout(patience, connect(target, login))
         .await
         .map_err(|_| Error::TimedOut { at: at.clone() })??;
@@ -88,7 +89,7 @@ pub(crate) async fn subscribe<T: DeserializeOwned>(
 }
 
 async fn connect(target: &Target, login: &Login) -> Result<RpcClient, Error> {
-    let unreachable = |error: std::io::Error| Error::Unreachable {
+    let unreachable = |error: io::Error| Error::Unreachable {
         at: target.to_string(),
         reason: error.to_string(),
         is_socket: target.is_socket(),
@@ -105,7 +106,10 @@ async fn connect(target: &Target, login: &Login) -> Result<RpcClient, Error> {
             let host = url.host_str().unwrap_or_default().to_owned();
             let port = url.port_or_known_default().unwrap_or(80);
             let bare = host.trim_start_matches('[').trim_end_matches(']');
-            let stream = TcpStream::connect((bare, port)).await.map_err(unreachable)?;
+            let stream = TcpStream::connect((bare, port));
+            let stream = tokio::time::timeout(limits::CONNECT_PATIENCE, stream).await;
+            let stream = stream.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+            let stream = stream.map_err(unreachable)?;
             let _ = stream.set_nodelay(true);
             if !is_tls {
                 let _ = url.set_scheme("ws");
@@ -145,6 +149,7 @@ where
         .map_err(|error| match error {
             WsHandshakeError::Rejected { status_code: 401 } => Error::Unauthorised { at },
             WsHandshakeError::Rejected { status_code: 429 } => Error::TooMany { at },
+            WsHandshakeError::Rejected { status_code: 503 } => Error::Busy { at },
             WsHandshakeError::Rejected { status_code: status @ (403 | 421) } => {
                 Error::NotLetIn { at, status }
             }

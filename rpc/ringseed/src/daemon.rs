@@ -57,8 +57,17 @@ async fn serve(dir: &Path, settings: Settings) -> anyhow::Result<()> {
     tracing::info!(config = %dir.display(), downloads = %settings.download_dir.display(), ?cpus, "starting");
     let names: Vec<String> = listeners.iter().map(Listener::name).collect();
     let tls = !settings.rpc_tls_cert.as_os_str().is_empty();
+    // From here on it is answered that the daemon lives, and that it is not ready.
+    let opening = server::open(listeners, &settings, dir)?;
     let options = Options { config_dir: dir.to_owned(), settings: settings.clone() };
-    let session = Session::start(options).await.context("cannot start")?;
+    let session = tokio::select! {
+        session = started(options) => session?,
+        // What a crash would leave is what there is to leave so far.
+        () = signals.next() => {
+            tracing::info!("stopped before it had started");
+            return Ok(());
+        }
+    };
     let keeper = config::Keeper::new(dir, settings);
     let options = server::Options {
         config_dir: dir.to_owned(),
@@ -66,8 +75,9 @@ async fn serve(dir: &Path, settings: Settings) -> anyhow::Result<()> {
             keeper.save(settings).map_err(|error| format!("{error:#}"))
         }),
     };
-    let control = server::serve(listeners, session.clone(), options)?;
+    let control = opening.serve(session.clone(), options);
     announce(&names, tls, &session)?;
+    process::tell_manager("READY=1");
     loop {
         tokio::select! {
             () = signals.next() => break,
@@ -76,6 +86,7 @@ async fn serve(dir: &Path, settings: Settings) -> anyhow::Result<()> {
         }
     }
     tracing::info!("stopping");
+    process::tell_manager("STOPPING=1");
     let stop = async {
         control.stop().await;
         session.stop().await;
@@ -88,6 +99,14 @@ async fn serve(dir: &Path, settings: Settings) -> anyhow::Result<()> {
     }
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Loads the session on a thread of its own, so that this one can answer meanwhile. The session lives
+/// on this runtime all the same.
+async fn started(options: Options) -> anyhow::Result<Session> {
+    let runtime = tokio::runtime::Handle::current();
+    let start = move || runtime.block_on(Session::start(options));
+    tokio::task::spawn_blocking(start).await.context("cannot start")?.context("cannot start")
 }
 
 /// Opens every address of `rpc_bind`. A Unix socket that cannot be made, as on some network file

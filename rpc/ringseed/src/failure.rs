@@ -45,7 +45,9 @@ pub fn exit(error: &anyhow::Error) -> Exit {
     }
     match error.downcast_ref::<Error>() {
         Some(Error::Target(_) | Error::Login) => Exit::Usage,
-        Some(Error::Unreachable { .. } | Error::TimedOut { .. }) => Exit::Unreachable,
+        Some(Error::Unreachable { .. } | Error::TimedOut { .. } | Error::Busy { .. }) => {
+            Exit::Unreachable
+        }
         Some(Error::Unauthorised { .. } | Error::NotLetIn { .. } | Error::TooMany { .. }) => {
             Exit::Refused
         }
@@ -68,6 +70,7 @@ mod tests {
         let refused = |code| Error::Refused(Failure::new(code, "x"));
         for (error, code) in [
             (Error::TimedOut { at: "x".into() }, Exit::Unreachable),
+            (Error::Busy { at: "x".into() }, Exit::Unreachable),
             (Error::Unauthorised { at: "x".into() }, Exit::Refused),
             (refused(Code::Forbidden), Exit::Refused),
             (refused(Code::NoSuchTorrent), Exit::Missing),

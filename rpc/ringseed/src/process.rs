@@ -2,7 +2,18 @@
 
 use crate::limits;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use std::future::Future;
+use std::{
+    ffi::OsStr,
+    future::Future,
+    io,
+    os::{
+        linux::net::SocketAddrExt,
+        unix::{
+            ffi::OsStrExt,
+            net::{SocketAddr, UnixDatagram},
+        },
+    },
+};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Lets the process have as many open files as it may: every peer is one.
@@ -44,6 +55,27 @@ pub fn block_on<R>(future: impl Future<Output = anyhow::Result<R>>) -> anyhow::R
     let done = runtime.block_on(future);
     runtime.shutdown_background();
     done
+}
+
+/// Tells the service manager how far the daemon is, if it wants to know: sd_notify(3). It never fails
+/// for want of somebody who listens.
+pub fn tell_manager(state: &str) {
+    let Some(path) = std::env::var_os("NOTIFY_SOCKET") else { return };
+    if let Err(error) = notify(path.as_bytes(), state) {
+        tracing::warn!("the service manager cannot be told {state}: {error}");
+    }
+}
+
+fn notify(path: &[u8], state: &str) -> io::Result<()> {
+    let address = match path.strip_prefix(b"@") {
+        Some(name) => SocketAddr::from_abstract_name(name)?,
+        None => SocketAddr::from_pathname(OsStr::from_bytes(path))?,
+    };
+    let socket = UnixDatagram::unbound()?;
+    // A manager that reads nothing must not hold up the daemon.
+    socket.set_nonblocking(true)?;
+    socket.connect_addr(&address)?;
+    socket.send(state.as_bytes()).map(drop)
 }
 
 /// SIGHUP, which asks to look at files that have changed; it does not end the process any more.

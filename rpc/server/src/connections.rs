@@ -1,7 +1,7 @@
 //! Connections: accepted, bounded in number and in patience, closed gracefully.
 
 use crate::{
-    gateway::{Door, Gateway, Peer, peer_key},
+    gateway::{Door, Front, Gateway, Peer, peer_key},
     limits,
     listener::Listener,
     patient::Patient,
@@ -31,7 +31,7 @@ use tokio_rustls::TlsAcceptor;
 #[derive(Debug)]
 pub struct Running {
     addr: Option<SocketAddr>,
-    gateway: Gateway,
+    front: Front,
     certificate: Option<Arc<Certificate>>,
     stop: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
@@ -45,8 +45,10 @@ impl Running {
 
     /// Looks at once whether users, tokens or the certificate have changed on the disk. Blocks.
     pub fn look_for_changes(&self) {
-        self.gateway.look_at_accounts();
-        self.gateway.close_what_is_let_in_no_more();
+        if let Some(gateway) = self.front.gateway() {
+            gateway.look_at_accounts();
+            gateway.close_what_is_let_in_no_more();
+        }
         self.certificate.iter().for_each(|certificate| certificate.reload());
     }
 
@@ -62,7 +64,7 @@ impl Running {
 /// What each task of accepting shares with the others.
 #[derive(Clone)]
 struct Entrance {
-    gateway: Gateway,
+    front: Front,
     certificate: Option<Arc<Certificate>>,
     places: Places,
     unix_places: Places,
@@ -89,13 +91,13 @@ impl Places {
 
 pub(crate) fn start(
     listeners: Vec<Listener>,
-    gateway: Gateway,
+    front: Front,
     certificate: Option<Arc<Certificate>>,
 ) -> Running {
     let addr = listeners.iter().find_map(Listener::tcp_addr);
     let (stop, stopped) = watch::channel(false);
     let entrance = Entrance {
-        gateway: gateway.clone(),
+        front: front.clone(),
         certificate: certificate.clone(),
         places: Places::new(limits::CONNECTIONS, 8),
         unix_places: Places::new(limits::UNIX_CONNECTIONS, 16),
@@ -106,13 +108,13 @@ pub(crate) fn start(
         .into_iter()
         .map(|listener| tokio::spawn(entrance.clone().accept(listener)))
         .collect();
-    tasks.push(tokio::spawn(look_for_changes(gateway.clone(), certificate.clone(), stopped)));
-    Running { addr, gateway, certificate, stop, tasks }
+    tasks.push(tokio::spawn(look_for_changes(front.clone(), certificate.clone(), stopped)));
+    Running { addr, front, certificate, stop, tasks }
 }
 
 /// Takes over accounts and certificates that have changed.
 async fn look_for_changes(
-    gateway: Gateway,
+    front: Front,
     certificate: Option<Arc<Certificate>>,
     mut stopped: watch::Receiver<bool>,
 ) {
@@ -121,12 +123,15 @@ async fn look_for_changes(
             () = tokio::time::sleep(limits::LOOK_INTERVAL) => {}
             () = told(&mut stopped) => return,
         }
+        let gateway = front.gateway();
         // Tokens end by themselves, whether the disk answers or not.
-        gateway.close_what_is_let_in_no_more();
-        let (gateway, certificate) = (gateway.clone(), certificate.clone());
+        gateway.iter().for_each(Gateway::close_what_is_let_in_no_more);
+        let certificate = certificate.clone();
         let look = tokio::task::spawn_blocking(move || {
-            gateway.look_at_accounts();
-            gateway.close_what_is_let_in_no_more();
+            if let Some(gateway) = gateway {
+                gateway.look_at_accounts();
+                gateway.close_what_is_let_in_no_more();
+            }
             certificate.inspect(|certificate| certificate.reload());
         });
         // A disk that hangs must not hold up the end.
@@ -158,7 +163,7 @@ impl Entrance {
             Listener::Unix(_) => &self.unix_places,
         };
         drop(listener);
-        self.gateway.stop();
+        self.front.gateway().iter().for_each(Gateway::stop);
         let all = places.free.acquire_many(places.all);
         let _ = tokio::time::timeout(limits::STOP_PATIENCE, all).await;
     }
@@ -177,7 +182,7 @@ impl Entrance {
             Listener::Unix(door) => {
                 let (stream, _) = door.listener.accept().await?;
                 if let Some(place) = self.place(Peer::Unix) {
-                    let (door, stopped) = (self.gateway.door(Peer::Unix), self.stopped.clone());
+                    let (door, stopped) = (self.front.door(Peer::Unix), self.stopped.clone());
                     tokio::spawn(async move {
                         serve(stream, door, stopped).await;
                         drop(place);
@@ -190,7 +195,7 @@ impl Entrance {
 
     async fn serve_tcp(self, stream: TcpStream, peer: Peer, place: Place) {
         let _ = stream.set_nodelay(true);
-        let door = self.gateway.door(peer);
+        let door = self.front.door(peer);
         match &self.certificate {
             None => serve(stream, door, self.stopped).await,
             Some(certificate) => {
@@ -209,7 +214,7 @@ impl Entrance {
 
     fn place(&self, peer: Peer) -> Option<Place> {
         let place = self.take_place(peer);
-        self.gateway.meter().connected(place.is_some());
+        self.front.meter().connected(place.is_some());
         place
     }
 
@@ -229,8 +234,8 @@ impl Entrance {
             }
             *own += 1;
         }
-        let (by_address, gateway) = (Arc::clone(&self.by_address), self.gateway.clone());
-        Some(Place { address, by_address, gateway, _permit: permit })
+        let (by_address, front) = (Arc::clone(&self.by_address), self.front.clone());
+        Some(Place { address, by_address, front, _permit: permit })
     }
 }
 
@@ -238,13 +243,13 @@ impl Entrance {
 struct Place {
     address: Option<IpAddr>,
     by_address: Arc<Mutex<HashMap<IpAddr, usize>>>,
-    gateway: Gateway,
+    front: Front,
     _permit: OwnedSemaphorePermit,
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.gateway.meter().disconnected();
+        self.front.meter().disconnected();
         let Some(address) = self.address else { return };
         let mut all = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
         match all.get_mut(&address) {
@@ -261,6 +266,7 @@ where
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits::HEAD_TIMEOUT)
+        .max_buf_size(limits::HEAD_BYTES)
         // transmission-remote 3.00 looks for the session id's header in this spelling only.
         .title_case_headers(true)
         .serve_connection(TokioIo::new(Patient::new(stream)), TowerToHyperService::new(door))

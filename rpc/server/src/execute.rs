@@ -10,6 +10,7 @@ use crate::{
         Caller,
         calls::{Asked, Desk},
     },
+    limits,
 };
 use api::envelope::{Call, Incoming, Message, write_refusal};
 use api::{Code, Dialect, RpcError, method::Method, params::Params};
@@ -95,7 +96,10 @@ impl Run<'_> {
                     write_refusal(&mut answers, error);
                 }
                 Incoming::Call(call) => {
-                    let outcome = self.call(call).await;
+                    let outcome = match answers.len() > limits::ANSWER_BYTES {
+                        true => Err(RpcError::invalid("the answers before are too large together")),
+                        false => self.call(call).await,
+                    };
                     if call.is_notification() {
                         continue;
                     }

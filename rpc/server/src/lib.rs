@@ -32,9 +32,14 @@ pub use tls::TlsError;
 
 use accounts::{AccountsError, AccountsFile};
 use engine::{Session, settings::Settings};
-use gateway::{Gateway, Login, Rules, SessionIds, calls::Desk};
+use gateway::{Front, Gateway, Login, Rules, SessionIds, calls::Desk};
 use keeper::Keeper;
-use std::{path::PathBuf, sync::Arc, time::Instant};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Instant,
+};
 use tls::Certificate;
 
 /// Keeps settings that a client has changed; an error is told to the client.
@@ -60,33 +65,69 @@ pub enum ServeError {
     Tls(#[from] TlsError),
 }
 
-/// Serves a session to whoever may connect to these listeners, as its settings say. Must be called in
-/// a tokio runtime; reads a few small files.
+/// A server that listens and has nothing to serve yet. It says so to who asks whether it lives or is
+/// ready; other requests wait.
+pub struct Opening {
+    front: Front,
+    rules: Arc<Rules>,
+    login: Login,
+    running: Running,
+}
+
+impl fmt::Debug for Opening {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.running.fmt(f)
+    }
+}
+
+/// Begins to listen, as these settings say. Must be called in a tokio runtime; reads a few small
+/// files.
+pub fn open(
+    listeners: Vec<Listener>,
+    settings: &Settings,
+    config_dir: &Path,
+) -> Result<Opening, ServeError> {
+    let rules = Arc::new(Rules::new(settings).map_err(ServeError::Setting)?);
+    let certificate = certificate(settings)?;
+    let file = AccountsFile::in_folder(config_dir);
+    if file.is_exposed() {
+        tracing::warn!("{} can be read by others: chmod 600 it", file.path().display());
+    }
+    let login = Login::open(file)?;
+    let front = Front::new(Arc::clone(&rules));
+    let running = connections::start(listeners, front.clone(), certificate);
+    Ok(Opening { front, rules, login, running })
+}
+
+impl Opening {
+    /// Serves this session from now on, to those who have waited for it, too.
+    pub fn serve(self, session: Session, options: Options) -> Running {
+        let Opening { front, rules, login, running } = self;
+        let ids = Arc::new(SessionIds::new(Instant::now()));
+        let Options { config_dir, save_settings } = options;
+        let keeper =
+            Keeper::new(session.clone(), Arc::clone(&rules), config_dir.clone(), save_settings);
+        let keeper = Arc::new(keeper);
+        let native = native::Control::new(session.clone(), config_dir.clone(), Arc::clone(&keeper));
+        let meter = Arc::clone(front.meter());
+        let desk = Arc::new(Desk::new(session.clone(), Arc::clone(&rules), meter));
+        let native = native::Native::new(Arc::new(native), Arc::clone(&desk));
+        let control = methods::Control::new(session.clone(), config_dir, keeper, Arc::clone(&ids));
+        let module = methods::module(control).into();
+        front.open(Gateway::new(module, native, desk, session, ids, login, rules));
+        running
+    }
+}
+
+/// Serves a session to whoever may connect to these listeners, as its settings say: [`open`] and
+/// [`Opening::serve`] in one.
 pub fn serve(
     listeners: Vec<Listener>,
     session: Session,
     options: Options,
 ) -> Result<Running, ServeError> {
-    let settings = session.settings();
-    let rules = Arc::new(Rules::new(&settings).map_err(ServeError::Setting)?);
-    let certificate = certificate(&settings)?;
-    let file = AccountsFile::in_folder(&options.config_dir);
-    if file.is_exposed() {
-        tracing::warn!("{} can be read by others: chmod 600 it", file.path().display());
-    }
-    let login = Login::open(file)?;
-    let ids = Arc::new(SessionIds::new(Instant::now()));
-    let Options { config_dir, save_settings } = options;
-    let keeper =
-        Keeper::new(session.clone(), Arc::clone(&rules), config_dir.clone(), save_settings);
-    let keeper = Arc::new(keeper);
-    let native = native::Control::new(session.clone(), config_dir.clone(), Arc::clone(&keeper));
-    let desk = Arc::new(Desk::new(session.clone(), Arc::clone(&rules)));
-    let native = native::Native::new(Arc::new(native), Arc::clone(&desk));
-    let control = methods::Control::new(session.clone(), config_dir, keeper, Arc::clone(&ids));
-    let module = methods::module(control).into();
-    let gateway = Gateway::new(module, native, desk, session, ids, login, rules);
-    Ok(connections::start(listeners, gateway, certificate))
+    let opening = open(listeners, &session.settings(), &options.config_dir)?;
+    Ok(opening.serve(session, options))
 }
 
 fn certificate(settings: &Settings) -> Result<Option<Arc<Certificate>>, ServeError> {

@@ -36,6 +36,10 @@ pub(crate) const PEM_BYTES: u64 = 1 << 20;
 /// do not pile up.
 pub(crate) const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
 
+/// Bytes of a request's head, which anybody can send: browsers' have some KiB. Bodies pass through the
+/// same buffer.
+pub(crate) const HEAD_BYTES: usize = 64 << 10;
+
 /// A request's body may not pause for longer.
 pub(crate) const BODY_PAUSE: Duration = Duration::from_secs(20);
 
@@ -46,8 +50,20 @@ pub(crate) const BODY_TIME: Duration = Duration::from_secs(270);
 /// has not logged in holds a connection no longer than this with a body.
 pub(crate) const DISCARD_TIME: Duration = Duration::from_secs(10);
 
-/// Bytes reserved for a body on its sender's word; more as it arrives.
+/// Bytes reserved for a body on its sender's word; more as it arrives. Beyond this a body is large.
 pub(crate) const BODY_RESERVE: usize = 1 << 20;
+
+/// Large bodies in memory at a time, of all callers together: 64 MiB each at most, and what becomes of
+/// them. Few .torrent files are large, and the next one waits.
+pub(crate) const LARGE_BODIES: usize = 4;
+
+/// Bytes of a message that comes over a WebSocket, which is in memory before anybody looks at it, and
+/// there may be many WebSockets. What is larger goes by HTTP.
+pub(crate) const SOCKET_BYTES: u32 = 8 << 20;
+
+/// A request that comes while torrents are being loaded waits so long for that: less than remotes
+/// wait for an answer (30 s and more).
+pub(crate) const START_PATIENCE: Duration = Duration::from_secs(20);
 
 /// Time for answers under way when the server stops.
 pub(crate) const STOP_PATIENCE: Duration = Duration::from_millis(500);
@@ -89,6 +105,17 @@ pub(crate) const KEPT_FROM: usize = 64 * 1024;
 
 /// Seconds for which a change counts as recent.
 pub(crate) const RECENT: u64 = 60;
+
+/// An answer in Transmission's dialects, as below. A batch whose answers are larger together runs no
+/// further.
+pub(crate) const ANSWER_BYTES: usize = 256 << 20;
+
+/// Bytes reserved for an answer by what is asked for; more as it grows.
+pub(crate) const ANSWER_RESERVE: usize = 64 << 20;
+
+/// Labels, and bytes of a text, in a filter, which is compared with every torrent.
+pub(crate) const FILTER_LABELS: usize = 1000;
+pub(crate) const FILTER_TEXT: usize = 1024;
 
 /// An answer of the native API: that for 100,000 torrents with all their fields, which is more than
 /// anybody should ask for at a time.

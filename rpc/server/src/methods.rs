@@ -158,6 +158,7 @@ fn resolve(catalog: &Catalog, selector: &Selector) -> Vec<TorrentId> {
         Selector::RecentlyActive => recent(),
         Selector::These(list) => {
             let mut ids = Vec::with_capacity(list.len());
+            let mut asks_for_recent = false;
             for which in list {
                 match *which {
                     Which::Id(id) => {
@@ -166,10 +167,17 @@ fn resolve(catalog: &Catalog, selector: &Selector) -> Vec<TorrentId> {
                     Which::Hash(hash) => ids.extend(
                         catalog.by_hash(metainfo::InfoHash(hash)).map(|torrent| torrent.id),
                     ),
-                    Which::RecentlyActive => ids.extend(recent()),
+                    Which::RecentlyActive if asks_for_recent => {}
+                    Which::RecentlyActive => {
+                        asks_for_recent = true;
+                        ids.extend(recent());
+                    }
                 }
             }
-            ids
+            match ids.len() > catalog.len() + api::limits::REPETITIONS {
+                true => each_once(ids),
+                false => ids,
+            }
         }
     }
 }

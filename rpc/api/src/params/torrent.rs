@@ -43,6 +43,9 @@ impl TorrentGet {
         if fields.is_empty() {
             return Err(RpcError::invalid("no fields specified"));
         }
+        if fields.len() > limits::COLUMNS {
+            return Err(RpcError::invalid("too many fields"));
+        }
         let format = match params.text(same("format")) {
             Some("table") => Format::Table,
             _ => Format::Objects,

@@ -19,7 +19,7 @@ const ABOUT_BYTES: usize = 200;
 /// Where calls are let through, counted and written down.
 pub(crate) struct Desk {
     session: Session,
-    meter: Meter,
+    meter: Arc<Meter>,
     rules: Arc<Rules>,
     /// Requests and calls by user or token.
     by_user: Mutex<Buckets<Arc<str>>>,
@@ -40,8 +40,8 @@ pub(crate) struct Asked<'a> {
 }
 
 impl Desk {
-    pub(crate) fn new(session: Session, rules: Arc<Rules>) -> Desk {
-        Desk { session, meter: Meter::default(), rules, by_user: Mutex::default() }
+    pub(crate) fn new(session: Session, rules: Arc<Rules>, meter: Arc<Meter>) -> Desk {
+        Desk { session, meter, rules, by_user: Mutex::default() }
     }
 
     /// Counts so many requests or calls of a user or token, or says how long they have to wait.

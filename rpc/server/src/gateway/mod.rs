@@ -17,6 +17,7 @@ pub(crate) mod caller;
 pub(crate) mod calls;
 mod confine;
 mod cors;
+mod front;
 mod gzip;
 mod hosts;
 mod login;
@@ -31,6 +32,7 @@ mod web;
 mod wildcard;
 
 pub(crate) use caller::{Caller, Peer};
+pub(crate) use front::{Door, Front};
 pub(crate) use login::Login;
 pub(crate) use pages::Answer;
 pub(crate) use policy::{Policy, Rules};
@@ -38,7 +40,7 @@ pub(crate) use session_id::SessionIds;
 pub(crate) use throttle::key as peer_key;
 
 use crate::accounts::AccountsError;
-use crate::body::{self, Chunks};
+use crate::body::{self, Chunks, Room};
 use crate::native::{Native, Place};
 use crate::{execute, limits};
 use api::envelope::{Message, parse};
@@ -52,13 +54,9 @@ use jsonrpsee::server::Methods;
 use meter::Meter;
 use pages::{json, page, response, text, with};
 use std::{
-    convert::Infallible,
     fmt,
-    future::Future,
     net::IpAddr,
-    pin::Pin,
     sync::{Arc, Mutex, PoisonError},
-    task::{Context, Poll},
     time::{Duration, Instant},
 };
 use throttle::Buckets;
@@ -83,6 +81,7 @@ struct Inner {
     /// Requests by address.
     by_address: Mutex<Buckets<IpAddr>>,
     gzip: Gzip,
+    room: Room,
     web: Web,
     accounts_seen: Mutex<crate::accounts::Stamp>,
 }
@@ -91,13 +90,6 @@ impl fmt::Debug for Gateway {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Gateway")
     }
-}
-
-/// The gateway as one connection sees it.
-#[derive(Clone)]
-pub(crate) struct Door {
-    gateway: Gateway,
-    peer: Peer,
 }
 
 /// What a request that was let in is for.
@@ -134,6 +126,7 @@ impl Gateway {
             rules,
             by_address: Mutex::default(),
             gzip: Gzip::default(),
+            room: Room::default(),
             web: Web::default(),
             accounts_seen: Mutex::new(seen),
         }))
@@ -142,11 +135,6 @@ impl Gateway {
     /// Ends what goes on after an answer: WebSockets.
     pub(crate) fn stop(&self) {
         self.0.native.stop();
-    }
-
-    /// The service of a connection from there.
-    pub(crate) fn door(&self, peer: Peer) -> Door {
-        Door { gateway: self.clone(), peer }
     }
 
     /// What is counted.
@@ -205,7 +193,7 @@ impl Gateway {
                 self.0.gzip.pack(peer, &parts.headers, answer).await
             }
             Ok((caller, Wanted::Native)) => {
-                let answer = self.0.native.run(&caller, parts.clone(), body).await;
+                let answer = self.0.native.run(&caller, parts.clone(), body, &self.0.room).await;
                 let answer = answer.unwrap_or_else(|error| *refusals::unreadable(error));
                 self.0.gzip.pack(peer, &parts.headers, answer).await
             }
@@ -218,13 +206,7 @@ impl Gateway {
         };
         self.meter().answer(answer.status().as_u16());
         cors::tell(&policy, &parts, &mut answer);
-        let headers = answer.headers_mut();
-        // Some clients know the server only by this name.
-        headers.insert(header::SERVER, HeaderValue::from_static("Transmission"));
-        headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("SAMEORIGIN"));
-        let policy = HeaderValue::from_static("frame-ancestors 'self'");
-        headers.insert(header::CONTENT_SECURITY_POLICY, policy);
-        answer
+        finished(answer)
     }
 
     /// Everything that is the same for every way in; `Ok` for a request to be run.
@@ -334,11 +316,11 @@ impl Gateway {
     }
 
     async fn run<B: Body<Data: Buf> + Unpin>(&self, caller: &Caller, body: B) -> Answer {
-        let body = match body::read(body).await {
+        let body = match body::read(body, &self.0.room).await {
             Ok(body) => body,
             Err(error) => return *refusals::unreadable(error),
         };
-        let message = parse(&body);
+        let message = parse(&body.bytes);
         if let Message::Batch(calls) = &message
             && let Err(wait) = self.0.desk.charge(caller, calls.len())
         {
@@ -366,22 +348,15 @@ impl Gateway {
     }
 }
 
-impl<B> tower::Service<Request<B>> for Door
-where
-    B: Body<Data: Buf + Send> + Unpin + Send + 'static,
-{
-    type Response = Answer;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Answer, Infallible>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<B>) -> Self::Future {
-        let Door { gateway, peer } = self.clone();
-        Box::pin(async move { Ok(gateway.answer(peer, request).await) })
-    }
+/// What every answer says.
+fn finished(mut answer: Answer) -> Answer {
+    let headers = answer.headers_mut();
+    // Some clients know the server only by this name.
+    headers.insert(header::SERVER, HeaderValue::from_static("Transmission"));
+    headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("SAMEORIGIN"));
+    let policy = HeaderValue::from_static("frame-ancestors 'self'");
+    headers.insert(header::CONTENT_SECURITY_POLICY, policy);
+    answer
 }
 
 /// Whole seconds for a Retry-After header, never zero.

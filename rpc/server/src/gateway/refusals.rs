@@ -83,6 +83,12 @@ fn announce_version(answer: &mut Answer, version: Option<&'static str>) {
     }
 }
 
+/// Torrents are being loaded, and have been for longer than anybody waits.
+pub(super) fn starting() -> Box<Answer> {
+    let text = "The daemon is starting: its torrents are being loaded. Try again in a moment.";
+    retry_after(page(StatusCode::SERVICE_UNAVAILABLE, text), Duration::ZERO)
+}
+
 /// A path that is nowhere.
 pub(super) fn elsewhere() -> Box<Answer> {
     let answer = page(StatusCode::MOVED_PERMANENTLY, "Look under /transmission/.");

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{execute::Outcome, limits, trackers, view::View};
 use api::{
-    Dialect, Writer,
+    Dialect, RpcError, Writer,
     ids::Selector,
     params::{Params, TorrentGet},
     torrent::{TorrentField, TorrentList},
@@ -27,7 +27,7 @@ const BYTES_PER_FIELD: usize = 24;
 pub(super) async fn torrent_get(control: Arc<Control>, params: Params) -> Outcome<Bytes> {
     let question = (params.dialect(), TorrentGet::parse(&params)?);
     if !may_be_kept(&question.1) {
-        return Ok(answer(&control, &question).await.into());
+        return Ok(answer(&control, &question).await?.into());
     }
     let (counter, now) = (control.session.read(Catalog::change_counter), Instant::now());
     let kept = control.kept.find(&question);
@@ -41,7 +41,8 @@ pub(super) async fn torrent_get(control: Arc<Control>, params: Params) -> Outcom
     if asks(&question.1, TorrentField::queue_position) {
         control.session.settle_queue();
     }
-    let (answer, parts) = list(&control, &question, &settings, base.as_deref());
+    let (answer, parts) =
+        list(&control, &question, &settings, base.as_deref()).ok_or_else(too_large)?;
     let answer = Bytes::from(answer);
     let kept = Kept { question, settings, counter, made: now, answer: answer.clone(), parts };
     control.kept.keep(kept);
@@ -69,17 +70,19 @@ fn may_be_continued(get: &TorrentGet) -> bool {
 }
 
 /// All torrents, and where each is in the answer. Those that have not changed since the base was
-/// made are copied from it.
+/// made are copied from it. `None` if it would be too large.
 fn list(
     control: &Control,
     (dialect, get): &(Dialect, TorrentGet),
     settings: &Settings,
     base: Option<&Kept>,
-) -> (Vec<u8>, Parts) {
+) -> Option<(Vec<u8>, Parts)> {
     let copies = control.config_dir.join("torrents");
     control.session.read(|catalog| {
-        let size = base.map_or(catalog.len() * get.fields.len() * BYTES_PER_FIELD, Kept::length);
-        let mut writer = Writer::new(Vec::with_capacity(256 + size), *dialect);
+        let expected =
+            (catalog.len() * get.fields.len() * BYTES_PER_FIELD).min(limits::ANSWER_RESERVE);
+        let size = 256 + base.map_or(expected, Kept::length);
+        let mut writer = Writer::new(Vec::with_capacity(size), *dialect);
         writer.begin_object();
         writer.key("torrents");
         let mut list = TorrentList::begin(&mut writer, get);
@@ -96,6 +99,9 @@ fn list(
             let (detail, trackers) = (None, Vec::new());
             let view = View { torrent, settings, detail, copies: &copies, trackers };
             list.push(&view);
+            if list.written() > limits::ANSWER_BYTES {
+                return None;
+            }
             parts.push(torrent.id, list.written());
         }
         if let Some(base) = &mut base {
@@ -103,12 +109,12 @@ fn list(
         }
         list.end();
         writer.end_object();
-        (writer.finish(), parts)
+        Some((writer.finish(), parts))
     })
 }
 
 /// An answer that needs more than the catalog, or is about some torrents.
-async fn answer(control: &Control, (dialect, get): &(Dialect, TorrentGet)) -> Vec<u8> {
+async fn answer(control: &Control, (dialect, get): &(Dialect, TorrentGet)) -> Outcome {
     let ids = control.session.read(|catalog| resolve(catalog, &get.ids));
     let asks = |field| asks(get, field);
     let details = if asks(TorrentField::peers) || asks(TorrentField::availability) {
@@ -122,14 +128,15 @@ async fn answer(control: &Control, (dialect, get): &(Dialect, TorrentGet)) -> Ve
     }
     let settings = control.session.settings();
     let copies = control.config_dir.join("torrents");
-    let buffer = Vec::with_capacity(256 + ids.len() * get.fields.len() * BYTES_PER_FIELD);
+    let expected = 256 + ids.len() * get.fields.len() * BYTES_PER_FIELD;
+    let buffer = Vec::with_capacity(expected.min(limits::ANSWER_RESERVE));
     let mut writer = Writer::new(buffer, *dialect);
     writer.begin_object();
     let known: Vec<_> = match with_trackers {
         true => ids.iter().map(|&id| control.session.trackers(id)).collect(),
         false => Vec::new(),
     };
-    control.session.read(|catalog| {
+    let fits = control.session.read(|catalog| {
         if get.ids == Selector::RecentlyActive {
             writer.key("removed");
             write_removed(&mut writer, catalog);
@@ -139,6 +146,9 @@ async fn answer(control: &Control, (dialect, get): &(Dialect, TorrentGet)) -> Ve
         for (at, id) in ids.iter().enumerate() {
             // One that was removed meanwhile is left out.
             let Some(torrent) = catalog.get(*id) else { continue };
+            if list.written() > limits::ANSWER_BYTES {
+                return false;
+            }
             list.push(&View {
                 torrent,
                 settings: &settings,
@@ -148,9 +158,17 @@ async fn answer(control: &Control, (dialect, get): &(Dialect, TorrentGet)) -> Ve
             });
         }
         list.end();
+        true
     });
+    if !fits {
+        return Err(too_large());
+    }
     writer.end_object();
-    writer.finish()
+    Ok(writer.finish())
+}
+
+fn too_large() -> RpcError {
+    RpcError::invalid("the answer would be too large: ask for fewer torrents or fields at a time")
 }
 
 fn write_removed(writer: &mut Writer, catalog: &Catalog) {

@@ -5,7 +5,7 @@ use super::{
     sockets::{Revoked, Sockets},
 };
 use crate::{
-    body::{self, BodyError, Chunks},
+    body::{self, BodyError, Chunks, Room},
     gateway::{
         Answer, Caller,
         calls::{Asked, Desk},
@@ -105,8 +105,11 @@ impl Native {
         caller: &Caller,
         mut parts: Parts,
         body: B,
+        room: &Room,
     ) -> Result<Answer, BodyError> {
-        let asked = Bytes::from(body::read(body).await?);
+        // Until the answer is made, it has its place among large ones.
+        let mut whole = body::read(body, room).await?;
+        let asked = Bytes::from(std::mem::take(&mut whole.bytes));
         parts.extensions.insert(caller.clone());
         let request = Request::from_parts(parts, HttpBody::new(Full::new(asked.clone())));
         let id = self.connections.fetch_add(1, Ordering::Relaxed);
@@ -130,7 +133,7 @@ impl Native {
         };
         let middleware = RpcServiceBuilder::new().layer_fn(guard);
         let mut service = Server::builder()
-            .set_config(config())
+            .set_config(config(place.is_some()))
             .to_service_builder()
             .set_rpc_middleware(middleware)
             .connection_id(id)
@@ -176,13 +179,14 @@ fn unanswered(asked: &[u8]) -> Answer {
     json(Bytes::from_static(text.as_bytes()).into())
 }
 
-fn config() -> ServerConfig {
+fn config(is_socket: bool) -> ServerConfig {
+    let most = if is_socket { limits::SOCKET_BYTES } else { api::limits::REQUEST_BYTES as u32 };
     let ping = PingConfig::new()
         .ping_interval(limits::PING_INTERVAL)
         .inactive_limit(limits::SOCKET_SILENCE)
         .max_failures(1);
     ServerConfig::builder()
-        .max_request_body_size(api::limits::REQUEST_BYTES as u32)
+        .max_request_body_size(most)
         .max_response_body_size(limits::NATIVE_ANSWER_BYTES)
         .max_subscriptions_per_connection(limits::SUBSCRIPTIONS)
         .set_batch_request_config(BatchRequestConfig::Limit(limits::NATIVE_BATCH))

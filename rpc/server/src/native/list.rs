@@ -1,6 +1,7 @@
 //! torrent.list and torrent.get: which torrents, what of them, in which order.
 
 use super::{Control, Outcome, find, view};
+use crate::limits::{FILTER_LABELS, FILTER_TEXT};
 use api::native::{
     Code, Failure, Field, Filter, List, Named, One, Selection, Torrent as Native, call,
     name_is_like,
@@ -26,10 +27,26 @@ pub(super) fn selected(
             ids.filter(|id| id.as_ref().map_or(true, |id| seen.insert(*id))).collect()
         }
         Selection::Matching(filter) => {
+            check_filter(filter)?;
             let filter = Lowered::new(filter);
             let matching = catalog.iter().filter(|torrent| filter.lets_through(torrent));
             Ok(matching.map(|torrent| torrent.id).collect())
         }
+    }
+}
+
+/// Refuses a filter that would be long compared with each torrent.
+fn check_filter(filter: &Filter) -> Result<(), Failure> {
+    let is_long = |text: &Option<String>| text.as_ref().is_some_and(|it| it.len() > FILTER_TEXT);
+    let refuse = |text: String| Err(Failure::new(Code::InvalidParams, text));
+    match () {
+        () if filter.labels.len() > FILTER_LABELS || filter.states.len() > FILTER_LABELS => {
+            refuse(format!("a filter has {FILTER_LABELS} labels and states at most"))
+        }
+        () if is_long(&filter.name) || is_long(&filter.tracker) => {
+            refuse(format!("a text to look for has {FILTER_TEXT} bytes at most"))
+        }
+        () => Ok(()),
     }
 }
 

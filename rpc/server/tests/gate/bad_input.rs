@@ -416,10 +416,12 @@ fn deep_and_huge_bodies_are_refused() {
             let answer = rig.try_raw(&untold).await;
             assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 413 "), "{path}");
         }
-        // A list of ids as long as it may be is no harm.
-        let ids = vec![id; 100_000];
-        let got = rig.call("torrent_get", json!({ "ids": ids, "fields": ["id"] })).await;
-        assert_eq!(got["torrents"].as_array().unwrap().len(), 100_000);
+        // A list of ids as long as it may be is no harm; what is repeated beyond measure counts once.
+        for (repeated, told) in [(1000, 1000), (100_000, 1)] {
+            let ids = vec![id; repeated];
+            let got = rig.call("torrent_get", json!({ "ids": ids, "fields": ["id"] })).await;
+            assert_eq!(got["torrents"].as_array().unwrap().len(), told);
+        }
     });
 }
 
@@ -511,5 +513,56 @@ fn a_download_folder_that_cannot_be_reached_is_refused() {
             assert!(named.contains(folder.to_str().unwrap()), "{named}");
             assert_eq!(native_error(rig, "torrent.add", params).await["code"], 4);
         }
+    });
+}
+
+#[test]
+fn what_is_asked_for_a_million_times_is_answered_once_or_not_at_all() {
+    unchanged(async |rig, id| {
+        let many = |text: &str| vec![text; 1_000_000].join(",");
+        let fields = many("\"id\"");
+        let get = |ids: &str, fields: &str, format: &str| {
+            format!(
+                r#"{{"jsonrpc":"2.0","id":1,"method":"torrent_get","params":{{"ids":[{ids}],"fields":[{fields}],"format":"{format}"}}}}"#
+            )
+        };
+        let answer = rig.post(&get("1", &fields, "table")).await.json();
+        assert_eq!(answer["error"]["code"], INVALID_PARAMS);
+        for ids in [many("1"), many("\"recently_active\"")] {
+            let answer = rig.post(&get(&ids, "\"id\"", "objects")).await.json();
+            assert_eq!(answer["result"]["torrents"], json!([{ "id": id }]));
+        }
+        // So few are answered each.
+        let answer = rig.post(&get("1,1,1", "\"id\",\"id\"", "table")).await.json();
+        assert_eq!(answer["result"]["torrents"], json!([["id", "id"], [1, 1], [1, 1], [1, 1]]));
+        for filter in [
+            json!({ "labels": vec!["x"; 100_000] }),
+            json!({ "states": vec!["seeding"; 100_000] }),
+            json!({ "name": "*x".repeat(10_000) }),
+            json!({ "tracker": "x".repeat(10_000) }),
+        ] {
+            let error = native_error(rig, "torrent.stop", json!({ "torrents": filter })).await;
+            assert_eq!(error["code"], INVALID_PARAMS, "{error}");
+        }
+    });
+}
+
+#[test]
+fn a_head_that_is_too_large_is_refused_before_it_is_all_in() {
+    unchanged(async |rig, _| {
+        let padding = format!("X-Padding: {}\r\n", "x".repeat(60_000));
+        for (lines, refused) in [(1, false), (4, true), (400, true)] {
+            let mut request = format!("GET /healthz HTTP/1.1\r\nHost: {}\r\n", rig.addr);
+            request += "Connection: close\r\n";
+            request += &padding.repeat(lines);
+            request += "\r\n";
+            let answer = rig.try_raw(request.as_bytes()).await;
+            let is_fine = answer.starts_with(b"HTTP/1.1 200");
+            assert_eq!(is_fine, !refused, "{lines}: {}", String::from_utf8_lossy(&answer));
+        }
+        let many = "X-A: b\r\n".repeat(500);
+        let request = format!("GET /healthz HTTP/1.1\r\nHost: {}\r\n{many}\r\n", rig.addr);
+        let answer = rig.try_raw(request.as_bytes()).await;
+        assert!(answer.starts_with(b"HTTP/1.1 431"), "{}", String::from_utf8_lossy(&answer));
     });
 }
