@@ -1,71 +1,17 @@
-//! `ringseed top` in a real terminal, and what the program makes for shells and readers.
+//! The program in a real terminal: `ringseed top`, bars that show how far long work is, passwords that
+//! are asked for; and what the program makes for shells and readers.
 
-use rustix::{
-    pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
-    termios::{Winsize, tcsetwinsize},
-};
 use std::{
-    fs::{self, File, OpenOptions},
-    io::{Read, Write},
-    process::{Command, Stdio},
-    sync::mpsc,
-    time::{Duration, Instant},
+    fs::{self, File},
+    path::Path,
+    process::{Command, Output},
 };
 
 mod support;
+#[path = "support/terminal.rs"]
+mod terminal;
 use support::{Daemon, prepared, run, stdout};
-
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// The far end of a terminal of 120 columns and 30 lines.
-struct Terminal {
-    master: File,
-    shown: mpsc::Receiver<Vec<u8>>,
-    seen: String,
-}
-
-impl Terminal {
-    /// A terminal, and what a program in it has for its input and output.
-    fn open() -> (Terminal, File) {
-        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
-        grantpt(&master).expect("its rights");
-        unlockpt(&master).expect("its lock");
-        let name = ptsname(&master, Vec::new()).expect("its name");
-        let size = Winsize { ws_row: 30, ws_col: 120, ws_xpixel: 0, ws_ypixel: 0 };
-        tcsetwinsize(&master, size).expect("its size");
-        let name = name.into_string().expect("a path");
-        let slave = OpenOptions::new().read(true).write(true).open(name).expect("its other end");
-        let master = File::from(master);
-        let mut reader = master.try_clone().expect("a copy");
-        let (sender, shown) = mpsc::channel();
-        std::thread::spawn(move || {
-            let mut buffer = [0; 4096];
-            while let Ok(count @ 1..) = reader.read(&mut buffer) {
-                if sender.send(buffer[..count].to_vec()).is_err() {
-                    return;
-                }
-            }
-        });
-        (Terminal { master, shown, seen: String::new() }, slave)
-    }
-
-    /// Waits until the program has written this since the last time.
-    fn wait_for(&mut self, text: &str) {
-        let deadline = Instant::now() + PATIENCE;
-        while !self.seen.contains(text) {
-            let left = deadline.saturating_duration_since(Instant::now());
-            match self.shown.recv_timeout(left) {
-                Ok(bytes) => self.seen.push_str(&String::from_utf8_lossy(&bytes)),
-                Err(_) => panic!("no {text} in {}", self.seen),
-            }
-        }
-        self.seen.clear();
-    }
-
-    fn press(&mut self, keys: &str) {
-        self.master.write_all(keys.as_bytes()).expect("the terminal takes keys");
-    }
-}
+use terminal::Terminal;
 
 #[test]
 fn top_shows_torrents_and_obeys_keys() {
@@ -74,17 +20,7 @@ fn top_shows_torrents_and_obeys_keys() {
     fs::rename(folder.join("data"), folder.join("downloads/data")).expect("the data in place");
     let daemon = Daemon::start(folder, &[]);
     stdout(&daemon.run(folder, &["add", "data.torrent", "--wait"]));
-    let (mut terminal, slave) = Terminal::open();
-    let copy = || Stdio::from(slave.try_clone().expect("a copy"));
-    let mut top = Command::new(env!("CARGO_BIN_EXE_ringseed"))
-        .args(["top", "--interval", "100", "--url", &daemon.url])
-        .env("TERM", "xterm-256color")
-        .stdin(copy())
-        .stdout(copy())
-        .stderr(copy())
-        .spawn()
-        .expect("the program starts");
-    drop(slave);
+    let mut terminal = Terminal::run(folder, &["top", "--interval", "100", "--url", &daemon.url]);
     // Its row, not the totals above, which come first.
     terminal.wait_for("100.0%");
     // The first row, and stop it.
@@ -96,15 +32,115 @@ fn top_shows_torrents_and_obeys_keys() {
     terminal.wait_for("name like");
     terminal.press("zzz\r");
     terminal.press("q");
-    let deadline = Instant::now() + PATIENCE;
-    let status = loop {
-        if let Some(status) = top.try_wait().expect("it can be waited for") {
-            break status;
-        }
-        assert!(Instant::now() < deadline, "it does not end");
-        std::thread::sleep(Duration::from_millis(20));
+    let (code, rest) = terminal.end();
+    assert_eq!(code, Some(0));
+    // The screen that was there before is back.
+    assert!(rest.contains("\u{1b}[?1049l"), "{rest}");
+}
+
+/// A file that takes a while to be read and almost no room.
+fn large(folder: &Path, name: &str, bytes: u64) {
+    let file = File::create(folder.join(name)).expect("a file");
+    file.set_len(bytes).expect("its length");
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).expect("text")
+}
+
+#[test]
+fn create_shows_how_far_it_is_to_people_and_not_to_files() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder.path();
+    large(folder, "big", 256 << 20);
+    let mut terminal = Terminal::run(folder, &["create", "big"]);
+    let shown = terminal.wait_for(" of 256.00 MiB");
+    assert!(shown.contains('%') && shown.contains('\u{2591}'), "{shown}");
+    let (code, rest) = terminal.end();
+    assert_eq!(code, Some(0), "{rest}");
+    // The bar is gone when the answer comes.
+    let last = rest.rsplit("\u{1b}[2K").next().unwrap_or_default();
+    assert!(last.contains("big.torrent: ") && !last.contains('%'), "{last:?}");
+    let piped = run(folder, &["create", "big", "-o", "again.torrent"]);
+    assert!(stdout(&piped).starts_with("again.torrent: ") && stderr(&piped).is_empty());
+}
+
+#[test]
+fn get_shows_share_rate_and_peers_while_it_downloads() {
+    let folder = prepared();
+    let folder = folder.path();
+    fs::rename(folder.join("data"), folder.join("downloads/data")).expect("the data in place");
+    let slow = ["--speed-limit-up", "200", "--speed-limit-up-enabled"];
+    let daemon = Daemon::start(folder, &slow);
+    stdout(&daemon.run(folder, &["add", "data.torrent", "--wait"]));
+    let mut terminal = Terminal::run(
+        folder,
+        &[
+            &["get", "data.torrent", "--out", "got", "--peer", &daemon.peers][..],
+            &["--peer-port", "0", "--peer-bind", "127.0.0.1"],
+        ]
+        .concat(),
+    );
+    terminal.wait_for(" of 684.57 KiB");
+    let shown = terminal.wait_for(" peers");
+    assert!(shown.contains("down") && shown.contains('%'), "{shown}");
+    let (code, rest) = terminal.end();
+    assert_eq!(code, Some(0), "{rest}");
+    assert!(rest.trim_end().ends_with("got/data"), "{rest}");
+    assert!(folder.join("got/data/a.bin").exists());
+}
+
+#[test]
+fn adding_checking_and_moving_show_a_bar_for_each_torrent() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder.path();
+    fs::create_dir(folder.join("downloads")).expect("a folder");
+    large(&folder.join("downloads"), "big", 1 << 30);
+    stdout(&run(folder, &["create", "downloads/big", "-o", "big.torrent"]));
+    let daemon = Daemon::start(folder, &["--check-threads", "1"]);
+    let url = ["--url", &daemon.url];
+    let wait = |args: &[&str], done: &str| {
+        let mut terminal = Terminal::run(folder, &[args, &url[..]].concat());
+        // Its name stands behind its bar.
+        let shown = terminal.wait_for("% big");
+        assert!(shown.contains('\u{2591}') || shown.contains('\u{2588}'), "{shown}");
+        let (code, rest) = terminal.end();
+        assert_eq!(code, Some(0), "{rest}");
+        assert!((shown + &rest).contains(done), "{rest:?}");
     };
-    assert_eq!(status.code(), Some(0));
+    wait(&["add", "big.torrent", "--wait"], "added: 1 big");
+    wait(&["verify", "1", "--wait"], "verified: 1 big");
+    // To a file system of its own, where there is one, so that there is something to copy.
+    let other = tempfile::tempdir_in("/dev/shm");
+    if let Ok(other) = other {
+        let to = other.path().to_str().expect("a path");
+        wait(&["move", "1", "--to", to, "--wait"], "moved: 1 big");
+    }
+    // Without a terminal there is nothing but the answer.
+    let piped = daemon.run(folder, &["verify", "1", "--wait"]);
+    assert_eq!((stdout(&piped).as_str(), stderr(&piped).as_str()), ("verified: 1 big\n", ""));
+}
+
+#[test]
+fn a_password_is_asked_for_twice_and_not_shown() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder.path();
+    let add = ["user", "add", "ann", "--config-dir", "config"];
+    let mut terminal = Terminal::run(folder, &add);
+    terminal.wait_for("Password: ");
+    terminal.press("correct horse\r");
+    terminal.wait_for("Once more: ");
+    terminal.press("battery staple\r");
+    let (code, rest) = terminal.end();
+    assert!(code == Some(1) && rest.contains("the passwords differ"), "{rest}");
+    let mut terminal = Terminal::run(folder, &add);
+    let mut shown = terminal.wait_for("Password: ");
+    terminal.press("correct horse\r");
+    shown += &terminal.wait_for("Once more: ");
+    terminal.press("correct horse\r");
+    let (code, rest) = terminal.end();
+    assert!(code == Some(0) && rest.contains("added: ann"), "{rest}");
+    assert!(!(shown + &rest).contains("horse"));
 }
 
 #[test]
@@ -116,6 +152,24 @@ fn completions_and_manual_pages_know_every_command() {
         assert!(script.contains("ringseed") && script.contains("verify"), "{shell}");
     }
     assert_eq!(run(folder, &["completions", "csh"]).status.code(), Some(2));
+    // What a person gets from bash who presses Tab after these words.
+    fs::write(folder.join("bash"), stdout(&run(folder, &["completions", "bash"]))).expect("a file");
+    for (words, expected) in [
+        ("ringseed ver", "verify"),
+        ("ringseed list --sor", "--sort"),
+        ("ringseed queue bot", "bottom"),
+        ("ringseed daemon --peer-po", "--peer-port"),
+    ] {
+        let word = words.rsplit(' ').next().unwrap_or_default();
+        let before = words.rsplit(' ').nth(1).unwrap_or_default();
+        let script = format!(
+            "source ./bash; COMP_WORDS=({words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); \
+             _ringseed ringseed '{word}' '{before}'; echo \"${{COMPREPLY[@]}}\""
+        );
+        let bash = Command::new("bash").args(["-c", &script]).current_dir(folder).output();
+        let offered = stdout(&bash.expect("bash"));
+        assert!(offered.split_whitespace().any(|one| one == expected), "{words}: {offered}");
+    }
     let page = stdout(&run(folder, &["man"]));
     assert!(page.starts_with(".ie") || page.contains(".TH ringseed"), "{page}");
     assert!(page.contains("Exit codes"), "{page}");

@@ -119,7 +119,7 @@ async fn until(
     Ok(())
 }
 
-/// A bar for each torrent that is being checked; none if stderr is no terminal.
+/// A bar for each torrent that is being checked or moved; none if stderr is no terminal.
 struct Bars {
     all: MultiProgress,
     bars: BTreeMap<u32, ProgressBar>,
@@ -135,7 +135,11 @@ impl Bars {
             let share = torrent.verify_progress.into_iter().chain(torrent.move_progress);
             let share = share.fold(0.0, f64::max);
             let Some(asked) = left.get(&torrent.id) else { continue };
-            if share <= 0.0 || (!self.bars.contains_key(&torrent.id) && self.bars.len() >= BARS) {
+            let is_shown = self.bars.contains_key(&torrent.id);
+            let is_busy = share > 0.0
+                || matches!(torrent.state, Some(State::Verifying | State::QueuedToVerify))
+                || torrent.moving_to.is_some_and(|to| to.is_some());
+            if !is_shown && (!is_busy || self.bars.len() >= BARS) {
                 continue;
             }
             let bar = self.bars.entry(torrent.id).or_insert_with(|| {

@@ -1,0 +1,107 @@
+//! A terminal with a program in it, as a person has.
+#![allow(dead_code, reason = "each test file uses its part")]
+
+use super::support::command;
+use rustix::{
+    pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
+    termios::{Winsize, tcsetwinsize},
+};
+use std::{
+    fs::{File, OpenOptions},
+    io::{Read, Write},
+    path::Path,
+    process::{Child, Stdio},
+    sync::mpsc,
+    time::{Duration, Instant},
+};
+
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// The far end of a terminal of 120 columns and 30 lines, and the program in it.
+pub struct Terminal {
+    master: File,
+    shown: mpsc::Receiver<Vec<u8>>,
+    seen: String,
+    program: Child,
+}
+
+impl Terminal {
+    /// Runs the program with a terminal as its input and output.
+    pub fn run(folder: &Path, args: &[&str]) -> Terminal {
+        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
+        grantpt(&master).expect("its rights");
+        unlockpt(&master).expect("its lock");
+        let name = ptsname(&master, Vec::new()).expect("its name");
+        let size = Winsize { ws_row: 30, ws_col: 120, ws_xpixel: 0, ws_ypixel: 0 };
+        tcsetwinsize(&master, size).expect("its size");
+        let name = name.into_string().expect("a path");
+        let slave = OpenOptions::new().read(true).write(true).open(name).expect("its other end");
+        let copy = || Stdio::from(slave.try_clone().expect("a copy"));
+        let program = command(folder)
+            .args(args)
+            .env("TERM", "xterm-256color")
+            .env_remove("NO_COLOR")
+            .stdin(copy())
+            .stdout(copy())
+            .stderr(copy())
+            .spawn()
+            .expect("the program starts");
+        let master = File::from(master);
+        let mut reader = master.try_clone().expect("a copy");
+        let (sender, shown) = mpsc::channel();
+        std::thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            while let Ok(count @ 1..) = reader.read(&mut buffer) {
+                if sender.send(buffer[..count].to_vec()).is_err() {
+                    return;
+                }
+            }
+        });
+        Terminal { master, shown, seen: String::new(), program }
+    }
+
+    /// Waits until the program has written this since what was waited for last; gives what it has
+    /// written until then.
+    pub fn wait_for(&mut self, text: &str) -> String {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(at) = self.seen.find(text) {
+                let rest = self.seen.split_off(at + text.len());
+                return std::mem::replace(&mut self.seen, rest);
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.shown.recv_timeout(left) {
+                Ok(bytes) => self.seen.push_str(&String::from_utf8_lossy(&bytes)),
+                Err(_) => panic!("no {text} in {}", self.seen),
+            }
+        }
+    }
+
+    pub fn press(&mut self, keys: &str) {
+        self.master.write_all(keys.as_bytes()).expect("the terminal takes keys");
+    }
+
+    /// Waits until the program ends; gives its exit code and what it has written meanwhile.
+    pub fn end(mut self) -> (Option<i32>, String) {
+        let deadline = Instant::now() + PATIENCE;
+        let status = loop {
+            if let Some(status) = self.program.try_wait().expect("it can be waited for") {
+                break status;
+            }
+            assert!(Instant::now() < deadline, "it does not end");
+            std::thread::sleep(Duration::from_millis(20));
+        };
+        // With the last program gone, reading ends.
+        while let Ok(bytes) = self.shown.recv_timeout(PATIENCE) {
+            self.seen.push_str(&String::from_utf8_lossy(&bytes));
+        }
+        (status.code(), std::mem::take(&mut self.seen))
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        let _ = self.program.kill();
+        let _ = self.program.wait();
+    }
+}
