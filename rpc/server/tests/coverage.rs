@@ -65,7 +65,7 @@ type Renamed = &'static [(&'static str, &'static [&'static str])];
 /// something else there. None for what is not for callers.
 const STRUCTS: &[(&str, &str, &[&str], Renamed)] = &[
     (
-        "session/mod.rs",
+        "session/adding.rs",
         "NewTorrent",
         &["AddTorrent"],
         &[("file_priorities", &["files"]), ("rules", &["priority", "upload_limit", "group"])],
