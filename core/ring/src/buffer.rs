@@ -2,6 +2,7 @@
 //! land in.
 #![allow(unsafe_code)]
 
+use crate::limits;
 use std::{
     alloc::{self, Layout},
     cell::{Cell, RefCell},
@@ -69,6 +70,8 @@ struct PoolInner {
     /// Free buffers by the power of two of their capacity in pages.
     free: RefCell<Vec<Vec<NonNull<u8>>>>,
     free_bytes: Cell<usize>,
+    /// The least that `free_bytes` was since the last [`BufPool::trim`].
+    least_free_bytes: Cell<usize>,
     used_bytes: Cell<usize>,
     keep_bytes: usize,
 }
@@ -79,6 +82,7 @@ impl BufPool {
         BufPool(Rc::new(PoolInner {
             free: RefCell::default(),
             free_bytes: Cell::new(0),
+            least_free_bytes: Cell::new(0),
             used_bytes: Cell::new(0),
             keep_bytes,
         }))
@@ -96,13 +100,35 @@ impl BufPool {
         let recycled = inner.free.borrow_mut().get_mut(class).and_then(Vec::pop);
         let start = match recycled {
             Some(start) => {
-                inner.free_bytes.set(inner.free_bytes.get() - capacity);
+                let free = inner.free_bytes.get() - capacity;
+                inner.free_bytes.set(free);
+                inner.least_free_bytes.set(inner.least_free_bytes.get().min(free));
                 start
             }
             None => allocate(capacity),
         };
         inner.used_bytes.set(inner.used_bytes.get() + capacity);
         Buf { start, length, capacity, pool: Rc::clone(inner) }
+    }
+
+    /// Gives half of what nobody has needed since the last call back to the system, and not more than
+    /// takes no time.
+    pub(crate) fn trim(&self) {
+        let inner = &self.0;
+        let idle = inner.least_free_bytes.get();
+        let mut rest = idle.div_ceil(2).min(limits::TRIMMED_BYTES);
+        for (class, list) in inner.free.borrow_mut().iter_mut().enumerate().rev() {
+            let capacity = PAGE << class;
+            if capacity > idle {
+                continue;
+            }
+            let count = list.len().min(rest.div_ceil(capacity));
+            // Those that were used longest ago are at the bottom.
+            list.drain(..count).for_each(|start| release(start, capacity));
+            rest = rest.saturating_sub(count * capacity);
+            inner.free_bytes.set(inner.free_bytes.get() - count * capacity);
+        }
+        inner.least_free_bytes.set(inner.free_bytes.get());
     }
 
     /// Bytes in buffers that are in use now.
@@ -201,6 +227,10 @@ pub(crate) struct RecvArena {
     /// Numbers of the buffers that nobody holds. Last in, first out: the next receive lands where
     /// the caches are warm.
     free: RefCell<Vec<u16>>,
+    /// The fewest that were free since the last [`Self::trim`].
+    least_free: Cell<usize>,
+    /// By number: whether it may take up memory.
+    touched: Box<[Cell<bool>]>,
 }
 
 impl RecvArena {
@@ -208,12 +238,34 @@ impl RecvArena {
         let buffer_length = buffer_length as usize;
         let pages = Pages::new(buffer_length * usize::from(count))?;
         let free = RefCell::new((0..count).rev().collect());
-        Ok(Rc::new(RecvArena { pages, buffer_length, free }))
+        let (least_free, touched) = (Cell::new(count.into()), (0..count).map(|_| Cell::new(false)));
+        let touched = touched.collect();
+        Ok(Rc::new(RecvArena { pages, buffer_length, free, least_free, touched }))
     }
 
     /// Takes a buffer out of the free list, for the kernel or for a read.
     pub(crate) fn take(&self) -> Option<u16> {
-        self.free.borrow_mut().pop()
+        let mut free = self.free.borrow_mut();
+        let number = free.pop()?;
+        self.least_free.set(self.least_free.get().min(free.len()));
+        self.touched[usize::from(number)].set(true);
+        Some(number)
+    }
+
+    /// Gives the memory of half of the buffers that nobody has needed since the last call back to the
+    /// system, and not more than takes no time.
+    pub(crate) fn trim(&self) {
+        let free = self.free.borrow();
+        let idle = self.least_free.replace(free.len());
+        let most = idle.div_ceil(2).min(limits::TRIMMED_BYTES / self.buffer_length);
+        let is_touched = |number: &&u16| self.touched[usize::from(**number)].get();
+        for &number in free[..idle].iter().filter(is_touched).take(most) {
+            let start = self.address(number).cast();
+            // SAFETY: the whole pages of one buffer, within the mapping. It is free: nobody refers to
+            // its bytes, and the kernel has not got it. They read as zeros afterwards.
+            let done = unsafe { libc::madvise(start, self.buffer_length, libc::MADV_DONTNEED) };
+            self.touched[usize::from(number)].set(done != 0);
+        }
     }
 
     /// Puts back a buffer that [`Self::take`] gave and no [`RecvBuf`] was made of.
@@ -303,6 +355,55 @@ mod tests {
         let pool = BufPool::new(8192);
         drop((pool.get(4096), pool.get(4096), pool.get(4096)));
         assert_eq!(pool.0.free_bytes.get(), 8192);
+    }
+
+    #[test]
+    fn what_the_pool_has_not_needed_goes_back_bit_by_bit() {
+        let pool = BufPool::new(1 << 30);
+        let busy = |count: usize| drop((0..count).map(|_| pool.get(1 << 16)).collect::<Vec<_>>());
+        busy(100);
+        pool.trim();
+        assert_eq!(pool.0.free_bytes.get(), 100 << 16, "all were needed since the last time");
+        for _ in 0..20 {
+            busy(10);
+            pool.trim();
+        }
+        assert_eq!(pool.0.free_bytes.get(), 10 << 16);
+        busy(11);
+        for _ in 0..8 {
+            pool.trim();
+        }
+        assert_eq!(pool.0.free_bytes.get(), 0);
+        assert_eq!(pool.get(5).len(), 5);
+    }
+
+    #[test]
+    fn receive_buffers_that_are_not_needed_take_up_no_memory() {
+        let arena = RecvArena::new(1 << 16, 64).unwrap();
+        let touched = || arena.touched.iter().filter(|touched| touched.get()).count();
+        let busy = |count: usize| {
+            let taken: Vec<u16> = (0..count).map(|_| arena.take().unwrap()).collect();
+            for number in taken {
+                // SAFETY: taken, so nobody else's.
+                unsafe { arena.address(number).write_bytes(7, 1 << 16) };
+                drop(arena.lend(number, 1 << 16));
+            }
+        };
+        busy(40);
+        arena.trim();
+        assert_eq!(touched(), 40);
+        for _ in 0..20 {
+            busy(8);
+            arena.trim();
+        }
+        // Which ones a user gets depends on the order in which they come back.
+        assert!((8..=16).contains(&touched()), "{}", touched());
+        for _ in 0..20 {
+            arena.trim();
+        }
+        assert_eq!(touched(), 0);
+        let number = arena.take().unwrap();
+        assert!(arena.lend(number, 1 << 16).iter().all(|&byte| byte == 0), "the memory is gone");
     }
 
     #[test]

@@ -43,6 +43,9 @@ pub(crate) trait Driver {
     fn submit(&mut self, op: FileOp, token: Token);
     fn wait(&mut self, timeout: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()>;
 
+    /// Gives memory back that was not needed lately.
+    fn trim(&mut self) {}
+
     /// The time of a world of its own, if the driver lives in one.
     fn virtual_time(&self) -> Option<Duration> {
         None

@@ -148,6 +148,13 @@ impl Ring {
         self.driver.peer_addr(conn)
     }
 
+    /// Gives memory that has not been needed since the last call back to the system, half of it each
+    /// time: after a burst it is gone in some seconds. To be called once a second.
+    pub fn trim(&mut self) {
+        self.buffers.trim();
+        self.driver.trim();
+    }
+
     /// Starts a file operation; [`Event::File`] with the same token follows, whatever happens.
     pub fn submit(&mut self, op: FileOp, token: Token) {
         self.driver.submit(op, token);

@@ -56,3 +56,11 @@ pub(crate) const ACCEPT_REST: std::time::Duration = std::time::Duration::from_mi
 
 /// Trouble that goes on is told again after so long.
 pub(crate) const TELL_AGAIN: std::time::Duration = std::time::Duration::from_secs(60);
+
+/// Bytes of idle buffers that are given back to the system in one second, of each kind: unmapping takes
+/// some ten microseconds for each MiB, during which the shard does nothing else.
+pub(crate) const TRIMMED_BYTES: usize = 8 * 1024 * 1024;
+
+/// Seconds without a shortage after which half as many receive buffers are lent to the kernel. The next
+/// shortage costs each connection that it meets a new receive.
+pub(crate) const LENT_FOR: u8 = 60;

@@ -31,6 +31,7 @@ impl Shard {
         self.drop_stuck_senders();
         self.drop_late_handshakes();
         self.store.tick(&mut self.ring);
+        self.ring.trim();
         self.budget.park(self.store.stalled_bytes());
         let now = self.now;
         let mut updates = Vec::new();

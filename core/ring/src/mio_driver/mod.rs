@@ -432,6 +432,10 @@ impl Driver for MioDriver {
         self.files.submit(op, token);
     }
 
+    fn trim(&mut self) {
+        self.arena.trim();
+    }
+
     fn wait(&mut self, timeout: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()> {
         self.conns.begin_wait();
         let busy = !self.early.is_empty() || !self.readable.is_empty();

@@ -26,6 +26,8 @@ pub(super) struct LentBuffers {
     tail: u16,
     lent: u16,
     target: u16,
+    /// Calls of [`Self::trim`] since the kernel ran out.
+    at_ease: u8,
 }
 
 impl LentBuffers {
@@ -42,7 +44,8 @@ impl LentBuffers {
             submitter.register_buf_ring_with_flags(entries.as_ptr() as u64, count, GROUP, 0)?
         };
         let target = limits::RECV_BUFFERS_AT_FIRST.min(count);
-        let mut lent = LentBuffers { arena, entries, mask: count - 1, tail: 0, lent: 0, target };
+        let (mask, tail, lent, at_ease) = (count - 1, 0, 0, 0);
+        let mut lent = LentBuffers { arena, entries, mask, tail, lent, target, at_ease };
         lent.refill();
         Ok(lent)
     }
@@ -90,5 +93,17 @@ impl LentBuffers {
     /// The kernel found none: lend more from now on.
     pub(super) fn ran_out(&mut self) {
         self.target = self.target.saturating_mul(2).min(self.mask + 1);
+        self.at_ease = 0;
+    }
+
+    /// Lends fewer when the kernel has not run out for long; those it has stay lent until they are
+    /// filled. To be called once a second.
+    pub(super) fn trim(&mut self) {
+        self.at_ease += 1;
+        if self.at_ease == limits::LENT_FOR {
+            self.at_ease = 0;
+            let first = limits::RECV_BUFFERS_AT_FIRST.min(self.target);
+            self.target = (self.target / 2).max(first);
+        }
     }
 }

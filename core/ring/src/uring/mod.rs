@@ -526,6 +526,11 @@ impl Driver for UringDriver {
         }
     }
 
+    fn trim(&mut self) {
+        self.arena.trim();
+        self.lent.trim();
+    }
+
     fn wait(&mut self, timeout: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()> {
         self.conns.begin_wait();
         self.lent.refill();
