@@ -182,6 +182,10 @@ fn the_list_of_arguments_has_all_that_methods_read() {
 proptest! {
     #[test]
     fn arguments_mean_the_same_in_both_dialects(arguments in arguments()) {
+        // The dialects have different words for how connections are encrypted.
+        let names = names();
+        let arguments: Vec<_> =
+            arguments.into_iter().filter(|(at, _)| names[*at].snake != "encryption").collect();
         let [older, newer] = BOTH.map(|dialect| spelled(&arguments, dialect));
         let only_in_one = |text: &str| text.contains("recently");
         prop_assume!(!arguments.iter().any(|(_, value)| only_in_one(&value.to_string())));

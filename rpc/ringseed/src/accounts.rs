@@ -177,13 +177,13 @@ fn password(generate: bool) -> anyhow::Result<String> {
 /// Asks on the terminal without showing what is typed.
 fn ask(question: &str) -> anyhow::Result<String> {
     let stdin = io::stdin();
-    eprint!("{question}");
-    io::stderr().flush()?;
     let before = termios::tcgetattr(&stdin)?;
     let mut silent = before.clone();
     silent.local_modes.remove(LocalModes::ECHO);
+    // Before the question: what a quick typist or a program answers is neither shown nor lost.
     termios::tcsetattr(&stdin, OptionalActions::Flush, &silent)?;
-    let typed = line();
+    eprint!("{question}");
+    let typed = io::stderr().flush().map_err(Into::into).and_then(|()| line());
     termios::tcsetattr(&stdin, OptionalActions::Flush, &before)?;
     eprintln!();
     typed
