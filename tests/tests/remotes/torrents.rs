@@ -108,13 +108,23 @@ pub fn life_and_death(scene: &Scene, release: Release) -> Result<()> {
         (&["-a", "{folder}/one.torrent", "-w", "{folder}/elsewhere"], added),
         // A second time is no error.
         (&["-a", "{folder}/one.torrent"], &[]),
+    ];
+    let mut findings = run_all(&mut pair, release, At::Torrent(1), &steps);
+    for side in pair.sides() {
+        // One that is stopped while its data is looked at has none so far.
+        wait_until("its data is found", ENOUGH, || {
+            let torrent = side.look(At::Torrent(1), &["percent_done"])?;
+            Ok(torrent["percent_done"] == 1.0)
+        })?;
+    }
+    let steps: Vec<Step> = vec![
         (&["-t1", "-S"], state),
         (&["-t1", "-s"], state),
         (&["-t1", "-v"], &[]),
         (&["-t1", "--reannounce"], &[]),
         (&["-t1", "-r"], &["id"]),
     ];
-    let mut findings = run_all(&mut pair, release, At::Torrent(1), &steps);
+    findings.add(run_all(&mut pair, release, At::Torrent(1), &steps));
     let steps: Vec<Step> = vec![
         (&["-a", "{folder}/one.torrent", "-w", "{folder}/elsewhere", "--start-paused"], added),
         (&["-t2", "-v"], &[]),

@@ -122,6 +122,7 @@ impl User<'_> {
         drop(peer);
         self.browser.click(page.trackers_tab)?;
         self.wait_for_text(page.tracker, "Next announce in")?;
+        self.wait_for_text(page.tracker, "announce only")?;
         self.note_all("trackers", page.tracker)?;
         self.browser.click(page.files_tab)?;
         self.wait_for_text(page.file, "beta.mkv")?;
