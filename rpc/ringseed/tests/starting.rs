@@ -52,12 +52,16 @@ fn held_up(folder: &Path, address: &str, manager: &Path) -> Child {
     panic!("it does not listen");
 }
 
+fn free_address() -> String {
+    let address = TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr());
+    address.expect("a port").to_string()
+}
+
 #[test]
 fn while_it_starts_the_daemon_says_so_and_calls_wait_for_their_answer() {
     let folder = prepared();
     let folder = folder.path();
-    let address = TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr());
-    let address = address.expect("a port").to_string();
+    let address = free_address();
     let manager = UnixDatagram::bind(folder.join("notify")).expect("a socket");
     manager.set_read_timeout(Some(Duration::from_secs(60))).expect("a limit");
     let told = || {
@@ -102,8 +106,7 @@ fn while_it_starts_the_daemon_says_so_and_calls_wait_for_their_answer() {
 fn a_daemon_that_is_told_to_end_while_it_starts_ends_at_once() {
     let folder = prepared();
     let folder = folder.path();
-    let address = TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr());
-    let address = address.expect("a port").to_string();
+    let address = free_address();
     let mut daemon = held_up(folder, &address, &folder.join("nobody"));
     let pid = daemon.id().to_string();
     assert!(Command::new("kill").args(["-TERM", &pid]).status().expect("kill").success());

@@ -168,13 +168,19 @@ fn sync_folder(folder: &Path) -> Result<(), StorageError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tempfile::TempDir;
+
+    /// A folder, its device, nothing synced so far, and a time that a sync from now on covers.
+    fn setting() -> (TempDir, u64, Synced, SystemTime) {
+        let folder = tempfile::tempdir().unwrap();
+        let device = folder.path().metadata().unwrap().dev();
+        let long_ago = SystemTime::now() - Duration::from_secs(100);
+        (folder, device, Synced::default(), long_ago)
+    }
 
     #[test]
     fn a_sync_of_everything_covers_what_was_there_before_it() {
-        let folder = tempfile::tempdir().unwrap();
-        let device = folder.path().metadata().unwrap().dev();
-        let synced = Synced::default();
-        let long_ago = SystemTime::now() - Duration::from_secs(100);
+        let (folder, device, synced, long_ago) = setting();
         assert!(!synced.covers(device, long_ago));
         synced.sync_all(device, folder.path());
         assert!(synced.covers(device, long_ago));
@@ -187,10 +193,7 @@ mod tests {
 
     #[test]
     fn once_a_sync_of_everything_has_failed_none_is_believed() {
-        let folder = tempfile::tempdir().unwrap();
-        let device = folder.path().metadata().unwrap().dev();
-        let synced = Synced::default();
-        let long_ago = SystemTime::now() - Duration::from_secs(100);
+        let (folder, device, synced, long_ago) = setting();
         synced.sync_all(device, folder.path());
         synced.sync_all(device, &folder.path().join("nowhere"));
         assert!(!synced.covers(device, long_ago));
