@@ -1,5 +1,6 @@
 //! What can be wrong with files, in words for the operator.
 
+use crate::descriptors;
 use std::{io, path::PathBuf, sync::Arc};
 
 /// Why bytes could not be read or written.
@@ -43,9 +44,7 @@ impl StorageError {
             Kind::NotADirectory | Kind::IsADirectory | Kind::AlreadyExists => {
                 StorageError::InTheWay { file }
             }
-            _ if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) => {
-                StorageError::TooManyFiles { file }
-            }
+            _ if descriptors::are_lacking(&error) => StorageError::TooManyFiles { file },
             _ => StorageError::Io { file, source: Arc::new(error) },
         }
     }

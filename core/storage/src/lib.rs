@@ -12,6 +12,7 @@
 
 mod check;
 mod create;
+mod descriptors;
 mod error;
 mod limits;
 mod mapping;

@@ -65,7 +65,3 @@ pub(crate) const DIRECT_ALIGNMENT: u64 = 4096;
 
 /// Writes shorter than this go through the page cache, which puts neighbours together.
 pub(crate) const DIRECT_LENGTH: u64 = 64 * 1024;
-
-/// An opening that finds no descriptor is tried again so many times, at each tick: longer than a burst
-/// of connections lasts.
-pub(crate) const OPEN_TRIES: u32 = 10;

@@ -291,7 +291,8 @@ impl Session {
         }
         let goodbye = inner.announcer.clone().shutdown(Duration::from_millis(2200));
         let ended = tokio::time::timeout(limits::STOP_PATIENCE + Duration::from_millis(500), ended);
-        let ((), all) = tokio::join!(goodbye, ended);
+        let moves = inner.movers.end(limits::STOP_PATIENCE);
+        let ((), all, ()) = tokio::join!(goodbye, ended, moves);
         if all.is_err() {
             tracing::warn!("a shard did not stop in time; its last pieces will be checked again");
         }

@@ -5,6 +5,7 @@ use crate::limits;
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 use storage::{RelocateError, Relocation, StorageError, device_of};
 use tokio::sync::Semaphore;
@@ -51,6 +52,15 @@ impl Movers {
             let error = std::io::Error::other(error.to_string());
             Err(StorageError::new("moving".into(), error).into())
         })
+    }
+
+    /// Waits for the moves under way, which have been told to break off, so long at most. No other
+    /// begins.
+    pub(super) async fn end(&self, patience: Duration) {
+        let all = self.moving.acquire_many(limits::MOVES as u32);
+        let ended = tokio::time::timeout(patience, all).await;
+        self.moving.close();
+        drop(ended);
     }
 
     /// Clears the old place; what cannot be deleted is logged and stays.

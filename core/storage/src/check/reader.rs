@@ -2,7 +2,7 @@
 //! and hashing all slices together.
 
 use super::{CheckRequest, Job};
-use crate::{StorageError, paths};
+use crate::{StorageError, descriptors::read_patiently, paths};
 use hash::{Hasher, Sha1State};
 use metainfo::{PieceIndex, Span};
 use rustix::fs::{Advice, SeekFrom};
@@ -11,7 +11,7 @@ use std::{
     io::{self, ErrorKind},
     num::NonZeroU64,
     ops::Range,
-    os::unix::fs::{FileExt, OpenOptionsExt},
+    os::unix::fs::FileExt,
     path::{Path, PathBuf},
     rc::Rc,
     sync::atomic::Ordering::Relaxed,
@@ -246,11 +246,9 @@ fn open_source(request: &CheckRequest, span: &Span) -> io::Result<Source> {
     })
 }
 
-/// `None` if there is no regular file with this name. Does not wait for anything that a special
-/// file would wait for.
+/// `None` if there is no regular file with this name.
 fn open_regular(path: &Path) -> io::Result<Option<fs::File>> {
-    let opened = fs::OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path);
-    match opened {
+    match read_patiently(path) {
         Ok(file) => Ok(file.metadata()?.is_file().then_some(file)),
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
             Ok(None)

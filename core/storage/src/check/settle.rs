@@ -2,13 +2,18 @@
 //! files are read, what of them is only in memory goes to the disk.
 
 use super::CheckRequest;
-use crate::{StorageError, error::folder_needs_no_sync, paths};
+use crate::{
+    StorageError,
+    descriptors::{are_lacking, read_patiently},
+    error::folder_needs_no_sync,
+    paths,
+};
 use metainfo::FileIndex;
 use rustix::fs::Advice;
 use std::{
     collections::{BTreeSet, HashMap},
     fs, io,
-    os::unix::fs::{MetadataExt, OpenOptionsExt},
+    os::unix::fs::MetadataExt,
     path::Path,
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -67,7 +72,7 @@ impl Synced {
             whole.is_under_way = true;
         }
         let begun = SystemTime::now();
-        let result = fs::File::open(root).and_then(|root| Ok(rustix::fs::syncfs(root)?));
+        let result = read_patiently(root).and_then(|root| Ok(rustix::fs::syncfs(root)?));
         let mut known = self.lock();
         let whole = known.entry(device).or_default();
         whole.is_under_way = false;
@@ -115,8 +120,9 @@ fn sync_file(
     synced: &Synced,
     in_line: usize,
 ) -> io::Result<bool> {
-    let opened = fs::OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path);
-    let file = match opened {
+    let file = match read_patiently(path) {
+        // Nothing that cannot be opened is claimed, unless the check finds that it can.
+        Err(error) if are_lacking(&error) => return Err(error),
         // What cannot be read is told by the check itself.
         Err(_) => return Ok(false),
         Ok(file) => file,
@@ -158,7 +164,7 @@ fn is_settled(changed: SystemTime) -> bool {
 }
 
 fn sync_folder(folder: &Path) -> Result<(), StorageError> {
-    let result = fs::File::open(folder).and_then(|folder| folder.sync_all());
+    let result = read_patiently(folder).and_then(|folder| folder.sync_all());
     match result {
         Err(error) if folder_needs_no_sync(&error) => Ok(()),
         result => result.map_err(|error| StorageError::new(folder.to_path_buf(), error)),

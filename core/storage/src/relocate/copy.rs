@@ -1,6 +1,7 @@
 //! Copying one file to another file system, holes and time of change included.
 
 use super::RelocationProgress;
+use crate::descriptors::{open_patiently, read_patiently};
 use rustix::fs::{CWD, RenameFlags, SeekFrom, copy_file_range, ioctl_ficlone, renameat_with, seek};
 use std::{
     fs::{self, File, OpenOptions},
@@ -31,9 +32,10 @@ pub(super) fn copy_file(
     to: &Path,
     progress: &RelocationProgress,
 ) -> Result<(), CopyError> {
-    let source = File::open(from).map_err(CopyError::Source)?;
+    let source = read_patiently(from).map_err(CopyError::Source)?;
     let meta = source.metadata().map_err(CopyError::Source)?;
-    let target = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(to)?;
+    let options = OpenOptions::new().read(true).write(true).create(true).truncate(true).clone();
+    let target = open_patiently(&options, to)?;
     target.set_permissions(meta.permissions())?;
     if ioctl_ficlone(&target, &source).is_ok() {
         progress.add(meta.len());
@@ -151,7 +153,7 @@ pub(super) fn same_content(
     other: &Path,
     progress: &RelocationProgress,
 ) -> Result<bool, CopyError> {
-    let open = |path: &Path| File::open(path).map_err(CopyError::Source);
+    let open = |path: &Path| read_patiently(path).map_err(CopyError::Source);
     let (mut one, mut other) = (open(one)?, open(other)?);
     let (mut left, mut right) = (vec![0; CHUNK / 8], vec![0; CHUNK / 8]);
     loop {

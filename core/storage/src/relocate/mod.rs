@@ -13,7 +13,7 @@
 
 mod copy;
 
-use crate::{StorageError, paths, space::free_space};
+use crate::{StorageError, descriptors::read_patiently, paths, space::free_space};
 use metainfo::{InfoHash, Layout};
 use std::{
     collections::BTreeSet,
@@ -439,7 +439,7 @@ fn make_folders(folder: &Path, made: &mut Made) -> io::Result<()> {
 }
 
 fn sync_folder(folder: &Path) -> Result<(), RelocateError> {
-    let sync = fs::File::open(folder).and_then(|folder| folder.sync_all());
+    let sync = read_patiently(folder).and_then(|folder| folder.sync_all());
     match sync {
         // Some file systems have nothing to sync of a folder.
         Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),

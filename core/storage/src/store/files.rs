@@ -5,14 +5,15 @@
 //! stay open is decided by a clock hand: one that was used since the hand passed last is spared.
 
 use super::{
-    Op, Store, StoreEvent, StoreKey, Task,
+    Op, Starved, Store, StoreEvent, StoreKey, Task,
     direct::Direct,
     jobs::Work,
     torrent::{Allocation, Place, Torrents},
 };
 use crate::{
     StorageError, StoreLimits,
-    limits::{OPEN_TRIES, WATCHED_PER_TICK},
+    descriptors::{OPEN_TRIES, are_lacking},
+    limits::WATCHED_PER_TICK,
     mapping::Mapped,
 };
 use ring::{File, FileDone, FileOp, FileStat, OpenOptions, Ring};
@@ -244,10 +245,10 @@ impl Store {
 
     /// Takes a step in getting a file ready.
     pub(super) fn on_prepared(&mut self, ring: &mut Ring, slot: usize, done: FileDone) {
-        let lacks_descriptor = done.result.as_ref().is_err_and(is_lack_of_descriptors);
+        let lacks_descriptor = done.result.as_ref().is_err_and(are_lacking);
         if lacks_descriptor && self.files.slab[slot].tries < OPEN_TRIES {
             self.files.slab[slot].tries += 1;
-            self.starved.push(slot);
+            self.starved.push(Starved::File(slot));
             return;
         }
         let open = &mut self.files.slab[slot];
@@ -435,9 +436,12 @@ impl Store {
     /// Opens what found no descriptor, each in the place of a file that is not needed just now: what
     /// took them all, a burst of connections say, may have gone, or it may not.
     fn try_again(&mut self, ring: &mut Ring) {
-        for slot in std::mem::take(&mut self.starved) {
+        for starved in std::mem::take(&mut self.starved) {
             self.files.give_one_up(&mut self.torrents);
-            self.open_by_name(ring, slot);
+            match starved {
+                Starved::File(slot) => self.open_by_name(ring, slot),
+                Starved::Folder(folder) => self.open_folder(ring, folder),
+            }
         }
     }
 
@@ -463,11 +467,6 @@ impl Store {
         self.files.close(slot);
         self.emit(key, StoreEvent::FileTrouble { key, error });
     }
-}
-
-/// Whether the process, or the system, has as many descriptors as it may.
-fn is_lack_of_descriptors(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
 }
 
 fn is_unsupported(error: &io::Error) -> bool {

@@ -1,6 +1,6 @@
 //! Requests cut into tasks of one file each, and their ends put together again.
 
-use super::{Store, StoreEvent, StoreKey, direct::is_refusal, torrent::Place};
+use super::{Store, StoreEvent, StoreKey, direct::is_refusal, sync::Folder, torrent::Place};
 use crate::StorageError;
 use metainfo::{Bitfield, BlockRange, PieceIndex};
 use ring::{Buf, File, FileDone, FileOp, Ring};
@@ -17,7 +17,7 @@ pub(super) enum Op {
     /// A second opening of a file, for writes past the page cache ([`super::direct`]).
     Direct { slot: usize, key: StoreKey, file: u32 },
     /// A step in making the names in a folder durable ([`super::sync`]).
-    Folder { job: usize, path: PathBuf },
+    Folder(Folder),
     /// A look at the name of an open file.
     Watch { slot: usize, key: StoreKey, file: u32 },
     /// Nobody waits for the result.

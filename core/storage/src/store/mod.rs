@@ -32,6 +32,7 @@ use std::{
     ops::Range,
     rc::Rc,
 };
+use sync::Folder;
 use torrent::Torrents;
 
 /// Top byte of the tokens of this crate's file operations; other users of the same ring choose
@@ -148,6 +149,13 @@ pub enum Pushed {
     Cold,
 }
 
+/// An opening that found no descriptor.
+enum Starved {
+    /// By its slot.
+    File(usize),
+    Folder(Folder),
+}
+
 /// The files of all torrents of one shard: which are open, mapped and in memory, and every file
 /// operation under way. Never blocks: everything goes through the ring that the calls are given,
 /// which must be the same each time.
@@ -163,8 +171,7 @@ pub struct Store {
     lanes: Lanes,
     read_ahead: ReadAhead,
     watch_hand: usize,
-    /// Openings that found no descriptor, by their files' slots.
-    starved: Vec<usize>,
+    starved: Vec<Starved>,
     zeros: Rc<dyn PinnedBytes>,
     /// Which devices rotate, as far as anybody asked.
     rotates: HashMap<u64, bool>,
@@ -246,7 +253,8 @@ impl Store {
 
     /// Whether nothing is under way or in line.
     pub fn is_idle(&self) -> bool {
-        self.ops.is_empty() && self.lanes.is_empty() && self.adoptions.is_empty()
+        let none_waits = self.starved.is_empty() && self.adoptions.is_empty();
+        self.ops.is_empty() && self.lanes.is_empty() && none_waits
     }
 
     /// Takes the end of a file operation whose token is in [`TOKEN_SPACE`].
@@ -261,7 +269,7 @@ impl Store {
             Op::Task(task) => self.on_task_done(ring, task, done),
             Op::Adopt { adoption } => self.on_adopt_done(ring, adoption, done),
             Op::Direct { slot, key, file } => self.on_direct_opened(slot, key, file, done),
-            Op::Folder { job, path } => self.on_folder_step(ring, job, path, done),
+            Op::Folder(folder) => self.on_folder_step(ring, folder, done),
             Op::Watch { slot, key, file } => self.on_watched(slot, key, file, done),
             Op::Forgotten => {}
         }

@@ -5,14 +5,26 @@
 //! sync, even if its file is being synced now.
 
 use super::{
-    Op, Store, StoreEvent, StoreKey, Task,
+    Op, Starved, Store, StoreEvent, StoreKey, Task,
     jobs::{JobKind, Work},
     torrent::{Held, Writing},
 };
-use crate::{FileStamp, StorageError, error::folder_needs_no_sync};
+use crate::{
+    FileStamp, StorageError,
+    descriptors::{OPEN_TRIES, are_lacking},
+    error::folder_needs_no_sync,
+};
 use metainfo::Bitfield;
 use ring::{FileDone, FileOp, FileStat, OpenOptions, Ring};
 use std::{collections::BTreeSet, io, path::PathBuf};
+
+/// A folder whose names are being made durable.
+pub(super) struct Folder {
+    job: usize,
+    path: PathBuf,
+    /// How often its opening has found no descriptor.
+    tries: u32,
+}
 
 impl Store {
     /// Says which pieces the files have for sure, from resume data or a recheck, and how the files
@@ -49,33 +61,35 @@ impl Store {
         }
         for path in folders {
             self.extend_job(job);
-            let op = FileOp::Open { path: path.clone(), options: OpenOptions::READ };
-            self.submit(ring, Op::Folder { job, path }, op);
+            self.open_folder(ring, Folder { job, path, tries: 0 });
         }
         self.end_task(ring, job, Ok(()));
     }
 
+    pub(super) fn open_folder(&mut self, ring: &mut Ring, folder: Folder) {
+        let op = FileOp::Open { path: folder.path.clone(), options: OpenOptions::READ };
+        self.submit(ring, Op::Folder(folder), op);
+    }
+
     /// A folder was opened, or the names in it are on the disk.
-    pub(super) fn on_folder_step(
-        &mut self,
-        ring: &mut Ring,
-        job: usize,
-        path: PathBuf,
-        done: FileDone,
-    ) {
+    pub(super) fn on_folder_step(&mut self, ring: &mut Ring, mut folder: Folder, done: FileDone) {
         let result = match (done.result, done.file) {
             (Ok(_), Some(file)) => {
-                return self.submit(ring, Op::Folder { job, path }, FileOp::SyncAll { file });
+                return self.submit(ring, Op::Folder(folder), FileOp::SyncAll { file });
+            }
+            (Err(error), _) if are_lacking(&error) && folder.tries < OPEN_TRIES => {
+                folder.tries += 1;
+                return self.starved.push(Starved::Folder(folder));
             }
             // A folder that has gone took its files with it, which shows there.
             (Err(error), _)
                 if error.kind() != io::ErrorKind::NotFound && !folder_needs_no_sync(&error) =>
             {
-                Err(StorageError::new(path, error))
+                Err(StorageError::new(folder.path, error))
             }
             _ => Ok(()),
         };
-        self.end_task(ring, job, result);
+        self.end_task(ring, folder.job, result);
     }
 
     /// The data is safe; the files' new stamps are taken before it is told.

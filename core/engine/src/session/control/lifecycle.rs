@@ -499,8 +499,13 @@ impl Inner {
         let layout = Arc::clone(&entry.disk);
         self.copies.remove(&self.runtime, info_hash);
         entry.options.removing = Some(delete_data);
-        let wish = Write::Options(info_hash, entry.options.clone());
-        let written = delete_data.then(|| self.write_durably(wish)).flatten();
+        let written = if delete_data {
+            self.write_durably(Write::Options(info_hash, entry.options.clone()))
+        } else {
+            // Now: the session may end before a thread is free for the rest.
+            self.write(Write::Remove(info_hash));
+            None
+        };
         let inner = Arc::clone(self);
         self.runtime.spawn_blocking(move || {
             // A torrent that is back after a crash must not lack files that it has claimed.
@@ -509,7 +514,9 @@ impl Inner {
                 tracing::warn!(torrent = %info_hash, %error, "not all data was deleted");
             }
             let mut control = inner.lock();
-            inner.write(Write::Remove(info_hash));
+            if delete_data {
+                inner.write(Write::Remove(info_hash));
+            }
             control.forget(id);
         });
     }

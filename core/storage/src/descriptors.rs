@@ -1,0 +1,41 @@
+//! What to do while the process, or the system, has as many open files as it may: a burst of
+//! connections, say, takes them for seconds, and no torrent is to stop for that.
+
+use std::{
+    fs::{File, OpenOptions},
+    io,
+    os::unix::fs::OpenOptionsExt,
+    path::Path,
+    thread,
+    time::Duration,
+};
+
+/// An opening that finds no descriptor is tried again so many times, at each tick: longer than a burst
+/// of connections lasts.
+pub(crate) const OPEN_TRIES: u32 = 10;
+
+/// A thread that may wait tries again after so long, and so often that it takes as long in all.
+const PAUSE: Duration = Duration::from_millis(100);
+const PATIENT_TRIES: u32 = 100;
+
+/// Whether the process, or the system, has as many descriptors as it may.
+pub(crate) fn are_lacking(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
+}
+
+/// Opens a file as soon as there is a descriptor for it. Blocks.
+pub(crate) fn open_patiently(options: &OpenOptions, path: &Path) -> io::Result<File> {
+    for _ in 1..PATIENT_TRIES {
+        match options.open(path) {
+            Err(error) if are_lacking(&error) => thread::sleep(PAUSE),
+            result => return result,
+        }
+    }
+    options.open(path)
+}
+
+/// Opens a file or folder to read it, as soon as there is a descriptor for it. Does not wait for
+/// anything that a special file would wait for.
+pub(crate) fn read_patiently(path: &Path) -> io::Result<File> {
+    open_patiently(OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK), path)
+}
