@@ -16,6 +16,7 @@ pub mod status;
 mod supervisor;
 
 pub use event::{Event, Notice, Subject};
+pub use ring::process;
 pub use session::{
     AddError, Added, BlocklistError, Change, EditError, Family, Fetch, FetchError, Fetched,
     GroupError, NewTorrent, Options, PlaceError, QueueMove, Session, StartError,

@@ -30,6 +30,7 @@ pub mod limits;
 mod mio_driver;
 mod net;
 mod probe;
+pub mod process;
 mod rest;
 mod send;
 #[cfg(feature = "sim")]

@@ -64,3 +64,8 @@ pub(crate) const TRIMMED_BYTES: usize = 8 * 1024 * 1024;
 /// Seconds without a shortage after which half as many receive buffers are lent to the kernel. The next
 /// shortage costs each connection that it meets a new receive.
 pub(crate) const LENT_FOR: u8 = 60;
+
+/// Bytes from which a block of memory goes back to the system when it is freed: less than checks,
+/// moves and long answers take, more than what is needed all the time.
+#[cfg(target_env = "gnu")]
+pub const LARGE_BLOCK: i32 = 512 * 1024;

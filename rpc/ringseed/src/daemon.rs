@@ -16,7 +16,7 @@ use std::{
 
 /// Runs until it is told to stop.
 pub fn run(args: DaemonArgs) -> anyhow::Result<()> {
-    process::return_freed_memory();
+    engine::process::return_freed_memory();
     let log = logging::start(args.log_json, "info");
     let dir = match args.config_dir {
         Some(dir) => std::path::absolute(dir)?,

@@ -19,8 +19,3 @@ pub const LOG_LINES: usize = 8192;
 
 /// How often it is told that lines were lost.
 pub const LOG_LOSSES_EVERY: Duration = Duration::from_secs(60);
-
-/// Bytes from which a block of memory goes back to the system when it is freed: less than
-/// checks, moves and long answers take, more than what is needed all the time.
-#[cfg(target_env = "gnu")]
-pub const LARGE_BLOCK: i32 = 512 * 1024;

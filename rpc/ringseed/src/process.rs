@@ -1,6 +1,5 @@
 //! What a process that runs an engine needs of the system.
 
-use crate::limits;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::{
     ffi::OsStr,
@@ -29,29 +28,11 @@ pub fn raise_file_limit() {
     }
 }
 
-/// Has the allocator give large blocks back to the system when they are freed.
-///
-/// glibc raises the size from which it does so to that of the largest block that was ever freed, and
-/// keeps what is smaller for the thread that had it: memory grew by 8 MB with each further thread
-/// that had a large block once, up to eight threads for each core. What is used again and again on the
-/// data path has pools of its own.
-#[cfg(target_env = "gnu")]
-#[allow(unsafe_code)]
-pub fn return_freed_memory() {
-    // SAFETY: mallopt(3) takes two numbers, and only this thread runs so far.
-    let done = unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, limits::LARGE_BLOCK) };
-    if done == 0 {
-        tracing::debug!("the allocator keeps its own way with large blocks");
-    }
-}
-
-/// Other C libraries keep no large blocks.
-#[cfg(not(target_env = "gnu"))]
-pub fn return_freed_memory() {}
-
 /// Runs a future on this thread's runtime; threads that a hanging disk holds are left behind.
 pub fn block_on<R>(future: impl Future<Output = anyhow::Result<R>>) -> anyhow::Result<R> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    // Threads for what blocks.
+    let runtime = runtime.enable_all().on_thread_start(engine::process::give_way).build()?;
     let done = runtime.block_on(future);
     runtime.shutdown_background();
     done

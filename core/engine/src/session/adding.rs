@@ -4,6 +4,7 @@ use super::{
     GroupError, Session,
     control::Control,
     database::{StoredPlace, Write},
+    looker::Found,
     scripts,
 };
 use crate::{
@@ -12,13 +13,13 @@ use crate::{
     settings::Settings,
     status::{Meta, Priority, TorrentId},
 };
-use metainfo::{Bitfield, InfoHash, Metainfo, MetainfoError};
+use metainfo::{Bitfield, InfoHash, Layout, Metainfo, MetainfoError};
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, MutexGuard},
     time::{Duration, Instant},
 };
-use storage::{FileStamp, ResumeData, part_file};
+use storage::{FileStamp, ResumeData, device_of, part_file};
 
 /// A torrent to add.
 #[derive(Clone, Debug, Default)]
@@ -93,9 +94,13 @@ impl Session {
         let info_hash = parsed.info_hash();
         let (meta, trackers) = Meta::new(parsed).ok_or(AddError::VersionTwoOnly)?;
         let folder = new.download_dir.clone().unwrap_or_else(|| self.settings().download_dir);
-        let resume = match new.trust_files {
-            true => trusted_files(info_hash, &meta, folder.clone()).await,
+        let trusted = match new.trust_files {
+            true => Trusted::find(info_hash, &meta, folder.clone()).await,
             false => None,
+        };
+        let (resume, seen) = match trusted {
+            Some(Trusted { resume, seen }) => (Some(resume), Some(seen)),
+            None => (None, None),
         };
         let place = match resume {
             Some(_) => StoredPlace::default(),
@@ -125,7 +130,10 @@ impl Session {
             return Err(AddError::Save(message));
         }
         inner.tell_script(&inner.lock(), added.id, scripts::Moment::Added);
-        inner.begin(added.id);
+        match seen {
+            Some(seen) => inner.begin_as_seen(added.id, seen),
+            None => inner.begin(added.id),
+        }
         Ok(added)
     }
 
@@ -166,11 +174,23 @@ impl Session {
     }
 }
 
-/// What is remembered of a torrent whose files are taken as good unseen, as they are now; `None` if
-/// one is missing or not as long as it should be.
-async fn trusted_files(info_hash: InfoHash, meta: &Meta, root: PathBuf) -> Option<ResumeData> {
-    let layout = Arc::clone(&meta.layout);
-    let look = tokio::task::spawn_blocking(move || {
+/// A torrent whose files are taken as good without a check, as they are now.
+struct Trusted {
+    /// What is remembered of them.
+    resume: ResumeData,
+    /// What a look at them before the start would find.
+    seen: Found,
+}
+
+impl Trusted {
+    /// `None` if a file is missing or not as long as it should be.
+    async fn find(info_hash: InfoHash, meta: &Meta, root: PathBuf) -> Option<Trusted> {
+        let layout = Arc::clone(&meta.layout);
+        let look = move || Trusted::look(info_hash, &layout, &root);
+        tokio::task::spawn_blocking(look).await.ok().flatten()
+    }
+
+    fn look(info_hash: InfoHash, layout: &Layout, root: &Path) -> Option<Trusted> {
         let mut stamps = Vec::with_capacity(layout.file_count() as usize + 1);
         for (_, file) in layout.files() {
             if file.is_pad() {
@@ -183,9 +203,16 @@ async fn trusted_files(info_hash: InfoHash, meta: &Meta, root: PathBuf) -> Optio
             }
             stamps.push(stamp);
         }
-        stamps.push(FileStamp::read(&part_file(&root, info_hash)).ok()?);
-        let have = Bitfield::all(layout.geometry().piece_count());
-        Some(ResumeData { have, stamps, is_final: true, suspects_cache: false })
-    });
-    look.await.ok().flatten()
+        stamps.push(FileStamp::read(&part_file(root, info_hash)).ok()?);
+        let pieces = layout.geometry().piece_count();
+        let have = Bitfield::all(pieces);
+        let seen = Found::Files {
+            trusted: have.clone(),
+            doubtful: Bitfield::none(pieces),
+            stamps: stamps.clone(),
+            device: device_of(root).unwrap_or_default(),
+        };
+        let resume = ResumeData { have, stamps, is_final: true, suspects_cache: false };
+        Some(Trusted { resume, seen })
+    }
 }

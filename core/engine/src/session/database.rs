@@ -213,7 +213,10 @@ impl Database {
         let (orders, queue) = unbounded();
         let thread = std::thread::Builder::new()
             .name("database".into())
-            .spawn(move || write_all(connection, &queue))
+            .spawn(move || {
+                ring::process::give_way();
+                write_all(connection, &queue);
+            })
             .map_err(|_| DatabaseError::Closed)?;
         Ok((Database { orders: Some(orders), thread: Some(thread) }, stored))
     }

@@ -132,7 +132,10 @@ impl Shared {
     fn add_thread(self: &Arc<Self>, state: &mut State) -> io::Result<()> {
         let shared = Arc::clone(self);
         let name = format!("looker-{}", state.threads);
-        std::thread::Builder::new().name(name).spawn(move || shared.run())?;
+        std::thread::Builder::new().name(name).spawn(move || {
+            ring::process::give_way();
+            shared.run();
+        })?;
         state.threads += 1;
         Ok(())
     }

@@ -207,7 +207,10 @@ impl Checker {
         let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
         threads.retain(|thread| !thread.is_finished());
         let thread = thread::Builder::new().name(format!("check {}", threads.len()));
-        threads.push(thread.spawn(move || shared.run())?);
+        threads.push(thread.spawn(move || {
+            ring::process::give_way();
+            shared.run();
+        })?);
         Ok(())
     }
 

@@ -122,6 +122,25 @@ impl Inner {
         }
     }
 
+    /// As [`Inner::begin`], for a torrent whose files have just been looked at.
+    pub(in crate::session) fn begin_as_seen(self: &Arc<Self>, id: TorrentId, seen: Found) {
+        {
+            let mut control = self.lock();
+            let Control { catalog, entries, .. } = &mut *control;
+            let (Some(torrent), Some(entry)) = (catalog.get(id), entries.get_mut(&id)) else {
+                return;
+            };
+            if torrent.running && matches!(entry.phase, Phase::Idle) {
+                entry.phase = Phase::Looking;
+                entry.look_again = false;
+            } else {
+                drop(control);
+                return self.begin(id);
+            }
+        }
+        self.on_looked(id, seen);
+    }
+
     pub(super) fn check(
         self: &Arc<Self>,
         control: &mut Control,
