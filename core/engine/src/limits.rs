@@ -173,6 +173,9 @@ pub(crate) const GROUP_NAME_BYTES: usize = 256;
 /// millisecond, as waking one does.
 pub(crate) const PARSED_AT_ONCE: usize = 32 * 1024;
 
+/// Steps by which the thread that makes copies of .torrent files is nicer than others.
+pub(crate) const COPIES_NICE: i32 = 10;
+
 /// Copies of .torrent files that are not written this long after the end are left out.
 pub(crate) const COPIES_PATIENCE: Duration = Duration::from_millis(300);
 

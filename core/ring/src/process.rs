@@ -19,6 +19,14 @@ pub fn give_way() {
     }
 }
 
+/// Makes the calling thread nicer by so many steps (nice(2)): with 10 it has a tenth of another one's
+/// weight where both want the core, and all of it where nobody else does.
+pub fn step_back(steps: i32) {
+    // SAFETY: no pointers. On Linux it is about the calling thread alone, and to ask for less is never
+    // refused.
+    unsafe { libc::nice(steps) };
+}
+
 /// Has the allocator give large blocks back to the system when they are freed. To be called before
 /// there are other threads.
 ///

@@ -22,6 +22,7 @@ pub fn reason(at: At, field: &str) -> Option<&'static str> {
 /// what follows these is not compared.
 pub const VARIES: &[&str] = &[
     "Date added:",
+    "Date finished:",
     "Date started:",
     "Latest activity:",
     "Duration:",

@@ -117,7 +117,7 @@ impl Session {
             if let Some(write) = group {
                 inner.write(write);
             }
-            inner.copies.save(&inner.runtime, info_hash, stored.metainfo.clone());
+            inner.copies.save(info_hash, stored.metainfo.clone());
             // In line before anybody can remove the torrent, whose removal is to be the last word.
             (added, inner.write_durably(Write::Torrent(Box::new(stored))))
         };

@@ -1,6 +1,7 @@
 //! Copies of the .torrent files, for people and programs that look for them. The database is what
 //! counts: what fails here is only logged.
 
+use crate::limits;
 use metainfo::InfoHash;
 use std::{
     collections::VecDeque,
@@ -8,12 +9,13 @@ use std::{
     io::ErrorKind,
     path::{Path, PathBuf},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    thread,
     time::Duration,
 };
-use tokio::runtime::Handle;
 
 /// The folder of the copies. What is to be done there is done in order, on one thread while there is
-/// something to do: waking one for each of thousands costs more than the writing.
+/// something to do, which everybody else goes before: nobody waits for a copy, and to make a file can
+/// take longer than to add its torrent.
 pub(super) struct Copies {
     folder: PathBuf,
     line: Mutex<Line>,
@@ -43,21 +45,30 @@ impl Copies {
     }
 
     /// Writes one soon.
-    pub(super) fn save(self: &Arc<Self>, runtime: &Handle, info_hash: InfoHash, metainfo: Vec<u8>) {
-        self.put(runtime, info_hash, Order::Save(metainfo));
+    pub(super) fn save(self: &Arc<Self>, info_hash: InfoHash, metainfo: Vec<u8>) {
+        self.put(info_hash, Order::Save(metainfo));
     }
 
     /// Removes one soon.
-    pub(super) fn remove(self: &Arc<Self>, runtime: &Handle, info_hash: InfoHash) {
-        self.put(runtime, info_hash, Order::Remove);
+    pub(super) fn remove(self: &Arc<Self>, info_hash: InfoHash) {
+        self.put(info_hash, Order::Remove);
     }
 
-    fn put(self: &Arc<Self>, runtime: &Handle, info_hash: InfoHash, order: Order) {
+    fn put(self: &Arc<Self>, info_hash: InfoHash, order: Order) {
         let mut line = self.lock();
         line.orders.push_back((info_hash, order));
-        if !std::mem::replace(&mut line.is_worked_at, true) {
-            let copies = Arc::clone(self);
-            runtime.spawn_blocking(move || copies.work());
+        if line.is_worked_at {
+            return;
+        }
+        let copies = Arc::clone(self);
+        let work = move || {
+            ring::process::step_back(limits::COPIES_NICE);
+            copies.work();
+        };
+        // Without a thread it waits for the next order.
+        match thread::Builder::new().name("copies".into()).spawn(work) {
+            Ok(_) => line.is_worked_at = true,
+            Err(error) => tracing::warn!(%error, "no thread for the copies of .torrent files"),
         }
     }
 
@@ -107,16 +118,15 @@ mod tests {
     fn the_last_word_about_a_copy_is_what_is_done() {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("torrents")).unwrap();
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let copies = Copies::new(folder.path());
         let hashes = [InfoHash([1; 20]), InfoHash([2; 20])];
         for round in 0..50u8 {
             for hash in hashes {
-                copies.remove(runtime.handle(), hash);
-                copies.save(runtime.handle(), hash, vec![round]);
+                copies.remove(hash);
+                copies.save(hash, vec![round]);
             }
         }
-        copies.remove(runtime.handle(), hashes[1]);
+        copies.remove(hashes[1]);
         copies.settle(Duration::from_secs(60));
         let path = |hash| folder.path().join(format!("torrents/{hash}.torrent"));
         assert_eq!(fs::read(path(hashes[0])).unwrap(), [49]);

@@ -2,7 +2,7 @@
 //!
 //! It grows while all its threads are held by disks that do not answer, so that others are served.
 
-use crate::{Buf, File, FileDone, FileOp, FileStat, Token, Waker, limits};
+use crate::{Buf, File, FileDone, FileOp, FileStat, Token, Waker, limits, process};
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use slab::Slab;
 use std::{
@@ -47,7 +47,7 @@ struct Hands {
 
 impl Hands {
     fn run(self) {
-        give_way();
+        process::step_back(limits::FILE_THREADS_NICE);
         for (key, job) in self.queue {
             if self.done.send((key, job.run())).is_err() {
                 break;
@@ -273,13 +273,6 @@ impl Job {
             Job::Open { .. } | Job::Stat { .. } => Ok(0),
         }
     }
-}
-
-/// Lets the ring's thread, and whoever else works, go before this one.
-fn give_way() {
-    // SAFETY: no pointers. On Linux it is about the calling thread alone, and to ask for less is never
-    // refused.
-    unsafe { libc::nice(limits::FILE_THREADS_NICE) };
 }
 
 /// Calls until `length` bytes are through, the end of the file (if that may end it), or an error.

@@ -516,7 +516,7 @@ impl Inner {
         tracing::info!(torrent = %torrent.info_hash, name = torrent.meta.layout.name(), delete_data, "removed");
         let (info_hash, root) = (torrent.info_hash, torrent.data_dir().to_path_buf());
         let layout = Arc::clone(&entry.disk);
-        self.copies.remove(&self.runtime, info_hash);
+        self.copies.remove(info_hash);
         entry.options.removing = Some(delete_data);
         let written = if delete_data {
             self.write_durably(Write::Options(info_hash, entry.options.clone()))
