@@ -182,6 +182,9 @@ fn release(start: NonNull<u8>, capacity: usize) {
     unsafe { alloc::dealloc(start.as_ptr(), layout(capacity)) }
 }
 
+/// No swap space is set aside for memory that may never be touched. Miri has no swap.
+const UNRESERVED: i32 = if cfg!(miri) { 0 } else { libc::MAP_NORESERVE };
+
 /// Private anonymous memory whose pages appear when they are first touched.
 pub(crate) struct Pages {
     start: NonNull<u8>,
@@ -197,7 +200,7 @@ impl Pages {
                 ptr::null_mut(),
                 length,
                 libc::PROT_READ | libc::PROT_WRITE,
-                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE,
+                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | UNRESERVED,
                 -1,
                 0,
             )
