@@ -8,6 +8,7 @@ mod audit;
 mod bad_input;
 mod confined;
 mod doors;
+mod large;
 mod log;
 mod metrics;
 #[path = "../support/mod.rs"]
