@@ -1,5 +1,7 @@
 //! Every bound of this crate, with the reason for its number.
 
+use std::time::Duration;
+
 /// Submission entries: enough for a tick of 500 connections that each send and receive, so that one
 /// `io_uring_enter` carries a whole tick.
 pub const SUBMISSION_ENTRIES: u32 = 1024;
@@ -34,6 +36,9 @@ pub const FILE_THREADS_NICE: i32 = 10;
 /// The most threads, when disks that do not answer hold some.
 pub const FILE_THREADS_MOST: usize = 256;
 
+/// Those beyond [`FILE_THREADS`] end when they have had nothing to do for so long.
+pub const FILE_THREAD_IDLE: Duration = Duration::from_secs(10);
+
 /// Threads of the kernel for file operations that would block, of one ring: what a few disks that do
 /// not answer can hold must leave some for the others. The kernel's own choice is four for each CPU.
 pub const KERNEL_FILE_THREADS: u32 = 256;
@@ -52,10 +57,10 @@ pub const POOLED_BATCHES: usize = 256;
 
 /// Accepting rests for so long after a failure such as a full descriptor table, which an immediate
 /// second try would meet again.
-pub(crate) const ACCEPT_REST: std::time::Duration = std::time::Duration::from_millis(100);
+pub(crate) const ACCEPT_REST: Duration = Duration::from_millis(100);
 
 /// Trouble that goes on is told again after so long.
-pub(crate) const TELL_AGAIN: std::time::Duration = std::time::Duration::from_secs(60);
+pub(crate) const TELL_AGAIN: Duration = Duration::from_secs(60);
 
 /// Bytes of idle buffers that are given back to the system in one second, of each kind: unmapping takes
 /// some ten microseconds for each MiB, during which the shard does nothing else.

@@ -32,6 +32,8 @@ pub(super) struct FilePool {
     workers: Vec<JoinHandle<()>>,
     /// For further workers.
     hands: Hands,
+    /// Further workers end when they have had nothing to do for so long.
+    idle_for: Duration,
     under_way: Slab<Kept>,
     /// When a worker came back last, or the first job was given to them.
     answered: Instant,
@@ -46,9 +48,14 @@ struct Hands {
 }
 
 impl Hands {
-    fn run(self) {
+    /// Works until the pool ends, or until nothing has come for so long.
+    fn run(self, idle_for: Option<Duration>) {
         process::step_back(limits::FILE_THREADS_NICE);
-        for (key, job) in self.queue {
+        let next = || match idle_for {
+            Some(time) => self.queue.recv_timeout(time).ok(),
+            None => self.queue.recv().ok(),
+        };
+        while let Some((key, job)) = next() {
             if self.done.send((key, job.run())).is_err() {
                 break;
             }
@@ -98,19 +105,21 @@ impl FilePool {
             results,
             workers: Vec::new(),
             hands: Hands { queue, done, waker: waker.clone() },
+            idle_for: limits::FILE_THREAD_IDLE,
             under_way: Slab::new(),
             answered: Instant::now(),
         };
         for _ in 0..threads.max(1) {
-            pool.add_worker()?;
+            pool.add_worker(None)?;
         }
         Ok(pool)
     }
 
-    fn add_worker(&mut self) -> io::Result<()> {
+    fn add_worker(&mut self, idle_for: Option<Duration>) -> io::Result<()> {
         let hands = self.hands.clone();
         let name = format!("files-{}", self.workers.len());
-        self.workers.push(std::thread::Builder::new().name(name).spawn(move || hands.run())?);
+        let thread = std::thread::Builder::new().name(name).spawn(move || hands.run(idle_for))?;
+        self.workers.push(thread);
         Ok(())
     }
 
@@ -128,11 +137,12 @@ impl FilePool {
     /// Adds workers for what waits while those that are there do not come back.
     fn grow(&mut self) {
         let most = self.under_way.len().min(limits::FILE_THREADS_MOST);
-        if self.workers.len() >= most || self.answered.elapsed() < PATIENCE {
+        if self.under_way.is_empty() || self.answered.elapsed() < PATIENCE {
             return;
         }
+        self.workers.retain(|worker| !worker.is_finished());
         while self.workers.len() < most {
-            if let Err(error) = self.add_worker() {
+            if let Err(error) = self.add_worker(Some(self.idle_for)) {
                 return tracing::warn!(%error, "no further thread for files");
             }
         }
@@ -335,4 +345,52 @@ fn stat(path: &std::path::Path) -> io::Result<FileStat> {
         return Err(io::Error::last_os_error());
     }
     Ok(FileStat::from_statx(&out))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{process::Command, thread};
+
+    fn until(what: &str, mut holds: impl FnMut() -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while !holds() {
+            assert!(Instant::now() < deadline, "{what}");
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    #[test]
+    fn workers_for_what_hangs_come_and_go() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let mut pool = FilePool::new(2, &Waker::new().unwrap()).unwrap();
+        pool.idle_for = Duration::from_millis(50);
+        // Nobody writes to the pipe: its opening waits.
+        for number in 0..2 {
+            let options = crate::OpenOptions::READ;
+            pool.submit(FileOp::Open { path: pipe.clone(), options }, Token(number));
+        }
+        pool.submit(FileOp::Stat { path: folder.path().to_path_buf() }, Token(7));
+        let mut ended = Vec::new();
+        until("another worker has answered", || {
+            ended.extend(pool.finished().map(|done| done.token.0));
+            !ended.is_empty()
+        });
+        assert_eq!((&ended[..], pool.workers.len()), (&[7][..], 3));
+        let mut writer = fs::OpenOptions::new();
+        drop(writer.write(true).open(&pipe).unwrap());
+        until("the pipes are open", || {
+            ended.extend(pool.finished().map(|done| done.token.0));
+            ended.len() == 3
+        });
+        let at_work =
+            |pool: &FilePool| pool.workers.iter().filter(|worker| !worker.is_finished()).count();
+        until("the third goes", || at_work(&pool) == 2);
+        thread::sleep(Duration::from_millis(200));
+        assert_eq!(at_work(&pool), 2, "the first two stay");
+        pool.submit(FileOp::Stat { path: folder.path().to_path_buf() }, Token(8));
+        until("they work", || pool.finished().is_some_and(|done| done.token.0 == 8));
+    }
 }
