@@ -158,6 +158,8 @@ fn completions_and_manual_pages_know_every_command() {
         ("ringseed ver", "verify"),
         ("ringseed list --sor", "--sort"),
         ("ringseed queue bot", "bottom"),
+        ("ringseed list --state queued_to_s", "queued_to_seed"),
+        ("ringseed list --sort upload_ra", "upload_rate"),
         ("ringseed daemon --peer-po", "--peer-port"),
     ] {
         let word = words.rsplit(' ').next().unwrap_or_default();

@@ -2,8 +2,11 @@
 
 use super::shared::RulesArgs;
 use api::native::{Field, State};
-use clap::{Args, ValueEnum};
-use std::{net::SocketAddr, path::PathBuf};
+use clap::{
+    Arg, Args, Command, ValueEnum,
+    builder::{PossibleValue, TypedValueParser},
+};
+use std::{ffi::OsStr, net::SocketAddr, path::PathBuf};
 
 /// Where the daemon is, and who asks.
 #[derive(Args, Debug, Clone)]
@@ -36,7 +39,7 @@ pub struct Connection {
 #[command(next_help_heading = "Filters")]
 pub struct FilterArgs {
     /// Only torrents in this state; may be given several times
-    #[arg(long = "state", value_name = "STATE", value_parser = state)]
+    #[arg(long = "state", value_name = "STATE", value_parser = STATES)]
     pub states: Vec<State>,
     /// Only torrents with this label; may be given several times
     #[arg(long = "label", value_name = "LABEL")]
@@ -58,22 +61,44 @@ pub struct FilterArgs {
     pub incomplete: bool,
 }
 
-/// A state by its name, also with dashes.
-fn state(text: &str) -> Result<State, String> {
-    let name = text.to_ascii_lowercase().replace('-', "_");
-    State::ALL.into_iter().find(|state| state.name() == name).ok_or_else(|| {
-        let names: Vec<&str> = State::ALL.iter().map(|state| state.name()).collect();
-        format!("the states are {}", names.join(", "))
-    })
+/// One of several by its name, also with dashes. Shells complete the names.
+#[derive(Clone)]
+struct Named<T: 'static> {
+    /// What they are.
+    what: &'static str,
+    all: &'static [T],
+    name: fn(&T) -> &'static str,
 }
 
-/// A field by its name, also with dashes.
-fn field(text: &str) -> Result<Field, String> {
-    let name = text.to_ascii_lowercase().replace('-', "_");
-    Field::ALL.iter().copied().find(|field| field.name() == name).ok_or_else(|| {
-        let names: Vec<&str> = Field::ALL.iter().map(|field| field.name()).collect();
-        format!("the fields are {}", names.join(", "))
-    })
+const STATES: Named<State> = Named { what: "states", all: &State::ALL, name: |it| it.name() };
+const FIELDS: Named<Field> = Named { what: "fields", all: Field::ALL, name: |it| it.name() };
+
+impl<T: Copy> Named<T> {
+    fn find(&self, text: &str) -> Result<T, String> {
+        let name = text.to_ascii_lowercase().replace('-', "_");
+        self.all.iter().copied().find(|it| (self.name)(it) == name).ok_or_else(|| {
+            let names: Vec<&str> = self.all.iter().map(self.name).collect();
+            format!("the {} are {}", self.what, names.join(", "))
+        })
+    }
+}
+
+impl<T: Copy + Send + Sync> TypedValueParser for Named<T> {
+    type Value = T;
+
+    fn parse_ref(
+        &self,
+        command: &Command,
+        arg: Option<&Arg>,
+        value: &OsStr,
+    ) -> Result<T, clap::Error> {
+        let this = self.clone();
+        (move |text: &str| this.find(text)).parse_ref(command, arg, value)
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        Some(Box::new(self.all.iter().map(self.name).map(PossibleValue::new)))
+    }
 }
 
 #[derive(Args, Debug)]
@@ -128,7 +153,7 @@ pub struct ListArgs {
     #[command(flatten)]
     pub filter: FilterArgs,
     /// Sort by this field of the native API
-    #[arg(long, value_name = "FIELD", value_parser = field)]
+    #[arg(long, value_name = "FIELD", value_parser = FIELDS, hide_possible_values = true)]
     pub sort: Option<Field>,
     /// The other way round
     #[arg(long)]
