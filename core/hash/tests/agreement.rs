@@ -29,7 +29,7 @@ fn sha256_of(data: &[u8]) -> [u8; 32] {
 
 /// Lengths about the ends of blocks and of the padding, and lengths of several KiB.
 fn length() -> impl Strategy<Value = usize> {
-    let (blocks, most) = if cfg!(miri) { (3, 200) } else { (64, 6000) };
+    let (blocks, most) = if cfg!(miri) { (3usize, 200) } else { (64, 6000) };
     prop_oneof![0usize..200, (0..blocks, 0usize..3).prop_map(|(n, d)| 64 * n + d), 0usize..most]
 }
 
