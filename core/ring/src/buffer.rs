@@ -381,6 +381,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "Miri has no madvise")]
     fn receive_buffers_that_are_not_needed_take_up_no_memory() {
         let arena = RecvArena::new(1 << 16, 64).unwrap();
         let touched = || arena.touched.iter().filter(|touched| touched.get()).count();

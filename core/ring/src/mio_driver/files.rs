@@ -361,6 +361,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "Miri starts no programs")]
     fn workers_for_what_hangs_come_and_go() {
         let folder = tempfile::tempdir().unwrap();
         let pipe = folder.path().join("pipe");
