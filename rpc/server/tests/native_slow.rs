@@ -35,16 +35,7 @@ impl Socket {
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_recv_buffer_size(16 << 10).unwrap();
         let mut stream = socket.connect(rig.addr).await.unwrap();
-        let request = format!(
-            "GET /rpc/v1 HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
-            rig.addr
-        );
-        stream.write_all(request.as_bytes()).await.unwrap();
-        let mut head = Vec::new();
-        while !head.ends_with(b"\r\n\r\n") {
-            head.push(stream.read_u8().await.unwrap());
-        }
+        let head = rig.ask_for_web_socket(&mut stream).await;
         let status = &head[9..12];
         assert!(matches!(status, b"101" | b"503"), "{}", String::from_utf8_lossy(&head));
         (status == b"101").then_some(Socket(stream))

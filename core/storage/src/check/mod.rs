@@ -37,6 +37,10 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Threads beyond the usual ones, while some are held.
 const SPARE_THREADS: usize = 64;
 
+/// How much nicer threads that check are (nice(2)): with a tenth of the weight they take what serving
+/// leaves of a core.
+const CHECK_NICE: i32 = 10;
+
 /// A torrent to check.
 pub struct CheckRequest {
     /// Names the part file.
@@ -313,9 +317,7 @@ impl Shared {
 
     /// A thread's life. Checking is background work: serving goes first.
     fn run(&self) {
-        if let Err(error) = rustix::process::setpriority_process(None, 10) {
-            tracing::debug!(%error, "checking runs at normal priority");
-        }
+        ring::process::step_back(CHECK_NICE);
         let mut reader = Reader::new(self.hasher);
         loop {
             let turn = self.next_turn();

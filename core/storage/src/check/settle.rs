@@ -121,9 +121,9 @@ fn sync_file(
     in_line: usize,
 ) -> io::Result<bool> {
     let file = match read_patiently(path) {
-        // Nothing that cannot be opened is claimed, unless the check finds that it can.
+        // The reader may find a descriptor a moment later, and would claim what was not synced.
         Err(error) if are_lacking(&error) => return Err(error),
-        // What cannot be read is told by the check itself.
+        // What cannot be read is not claimed either: the reader tells why.
         Err(_) => return Ok(false),
         Ok(file) => file,
     };

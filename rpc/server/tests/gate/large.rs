@@ -48,16 +48,7 @@ fn a_batch_is_answered_until_its_answers_are_too_large_together() {
 /// A WebSocket by hand: clients send nothing that they know to be too large.
 async fn upgraded(rig: &Rig) -> TcpStream {
     let mut stream = TcpStream::connect(rig.addr).await.unwrap();
-    let request = format!(
-        "GET /rpc/v1 HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
-        rig.addr
-    );
-    stream.write_all(request.as_bytes()).await.unwrap();
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        head.push(stream.read_u8().await.unwrap());
-    }
+    let head = rig.ask_for_web_socket(&mut stream).await;
     assert!(head.starts_with(b"HTTP/1.1 101"), "{}", String::from_utf8_lossy(&head));
     stream
 }

@@ -143,6 +143,22 @@ impl Rig {
         self.server.as_ref().unwrap().look_for_changes();
     }
 
+    /// Asks for a WebSocket over a connection, for those who do by hand what clients do not: the head
+    /// of the answer.
+    pub async fn ask_for_web_socket(&self, stream: &mut TcpStream) -> Vec<u8> {
+        let request = format!(
+            "GET /rpc/v1 HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+            self.addr
+        );
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(stream.read_u8().await.unwrap());
+        }
+        head
+    }
+
     pub fn session_id_header(&self) -> String {
         format!("X-Transmission-Session-Id: {}\r\n", self.session_id)
     }
