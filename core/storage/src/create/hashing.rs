@@ -9,6 +9,7 @@ use metainfo::{
     create::{Hashes, Plan, Version},
     merkle::{self, FileHash},
 };
+use ring::BufPool;
 use std::{
     fs,
     io::ErrorKind,
@@ -117,7 +118,6 @@ struct Thread<'a> {
     hasher: Hasher,
     has_v1: bool,
     has_v2: bool,
-    buffer: Vec<u8>,
     open: Vec<(FileIndex, Rc<fs::File>)>,
 }
 
@@ -130,13 +130,14 @@ impl<'a> Thread<'a> {
             hasher,
             has_v1: version != Version::V2,
             has_v2: version != Version::V1,
-            buffer: vec![0; hasher.backend().lanes() * SLICE],
             open: Vec::new(),
         }
     }
 
     fn run(mut self) {
-        let lanes = self.hasher.backend().lanes() as u32;
+        let lanes = self.hasher.backend().lanes();
+        let mut buffer = BufPool::new(0).get(lanes * SLICE);
+        let lanes = lanes as u32;
         while !self.work.stop.load(Relaxed) {
             let first = self.work.next.fetch_add(lanes, Relaxed);
             let geometry = self.work.plan.layout().geometry();
@@ -145,7 +146,7 @@ impl<'a> Thread<'a> {
             if group.is_empty() {
                 return;
             }
-            match self.group(&group) {
+            match self.group(&group, &mut buffer) {
                 Ok(lanes) => self.hand_in(lanes),
                 Err(error) => {
                     self.work.stop.store(true, Relaxed);
@@ -157,12 +158,15 @@ impl<'a> Thread<'a> {
         }
     }
 
-    fn group(&mut self, pieces: &[PieceIndex]) -> Result<Vec<Lane>, CreateTorrentError> {
+    fn group(
+        &mut self,
+        pieces: &[PieceIndex],
+        buffer: &mut [u8],
+    ) -> Result<Vec<Lane>, CreateTorrentError> {
         let layout = self.work.plan.layout();
         let mut lanes: Vec<Lane> = pieces.iter().map(|&piece| Lane::new(layout, piece)).collect();
-        let mut buffer = std::mem::take(&mut self.buffer);
         while lanes.iter().any(|lane| !lane.left.is_empty()) {
-            self.round(&mut lanes, &mut buffer)?;
+            self.round(&mut lanes, buffer)?;
             let progress = CreateProgress {
                 bytes_done: self.work.bytes_done.load(Relaxed),
                 bytes_total: layout.geometry().total_length(),
@@ -171,7 +175,6 @@ impl<'a> Thread<'a> {
                 return Err(CreateTorrentError::Cancelled);
             }
         }
-        self.buffer = buffer;
         Ok(lanes)
     }
 
