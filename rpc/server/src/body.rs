@@ -15,12 +15,12 @@ use std::{
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// An answer in parts, sent one after the other without being copied together.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Chunks(VecDeque<Bytes>);
 
 impl Chunks {
     pub(crate) fn of<const N: usize>(parts: [Bytes; N]) -> Chunks {
-        Chunks(parts.into_iter().filter(|part| !part.is_empty()).collect())
+        parts.into_iter().collect()
     }
 
     /// The parts that are left, in their order.
@@ -34,9 +34,15 @@ impl Chunks {
     }
 }
 
+impl FromIterator<Bytes> for Chunks {
+    fn from_iter<I: IntoIterator<Item = Bytes>>(parts: I) -> Chunks {
+        Chunks(parts.into_iter().filter(|part| !part.is_empty()).collect())
+    }
+}
+
 impl From<Bytes> for Chunks {
     fn from(bytes: Bytes) -> Chunks {
-        Chunks(Some(bytes).filter(|bytes| !bytes.is_empty()).into_iter().collect())
+        Chunks::of([bytes])
     }
 }
 

@@ -218,6 +218,11 @@ pub(crate) const PBKDF2_ROUNDS: u32 = 4_000_000;
 /// Answers compressed at a time: one core at most works for that.
 pub(crate) const COMPRESSING: usize = 1;
 
+/// How often the same long part of an answer is given as it is to clients on this machine that take
+/// gzip: to compress the list of 10,000 torrents takes 6 ms, to send it over loopback 1.5 to 2.5 ms,
+/// and compressed 0.2 ms.
+pub(crate) const GIVEN_PLAIN: u32 = 2;
+
 /// Bytes from which an answer is compressed: below, it fits a packet or two anyway.
 pub(crate) const COMPRESS_FROM: usize = 2048;
 
