@@ -31,7 +31,7 @@ mod session;
 mod set;
 
 pub(crate) use add::read_file as read_torrent_file;
-pub(crate) use session::room;
+pub(crate) use session::{room, room_to_be};
 
 /// What methods work with.
 pub(crate) struct Control {

@@ -211,6 +211,10 @@ fn the_server_tells_of_itself_and_keeps_its_settings() {
         assert_eq!((&row.value, &row.default), (&json!(99), &json!(512)));
         let room = client.call::<call::ServerFreeSpace>(Folder::default()).await.unwrap();
         assert!(room.total >= room.free && room.total > 0);
+        std::fs::remove_dir(rig.downloads()).unwrap();
+        let to_be = client.call::<call::ServerFreeSpace>(Folder::default()).await.unwrap();
+        assert_eq!((to_be.path, to_be.total), (room.path, room.total), "before it is made");
+        std::fs::create_dir(rig.downloads()).unwrap();
         add(&rig, &client, "alpha", &[]).await;
         let figures = client.call::<call::StatisticsGet>(Nothing {}).await.unwrap();
         assert_eq!((figures.torrents, figures.stopped, figures.this_run.torrents_added), (1, 1, 1));

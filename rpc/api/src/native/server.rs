@@ -140,7 +140,7 @@ pub struct Statistics {
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Folder {
-    /// An absolute path on the server; the download folder if it is left out.
+    /// An absolute path on the server; the download folder, made or not, if it is left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
 }

@@ -254,3 +254,11 @@ pub(crate) async fn room(path: PathBuf, patience: Duration) -> io::Result<storag
     })
     .await
 }
+
+/// The same, also where the path will be made when it is needed.
+pub(crate) async fn room_to_be(
+    path: PathBuf,
+    patience: Duration,
+) -> io::Result<storage::FreeSpace> {
+    disk::ask(patience, move || storage::free_space(&path)).await
+}

@@ -1,7 +1,10 @@
 //! The server itself: settings, figures, what it is, and its end.
 
 use super::{Control, Outcome, view};
-use crate::{limits, methods::room};
+use crate::{
+    limits,
+    methods::{room, room_to_be},
+};
 use api::native::{
     Code, Counters, Failure, Folder, Info, Nothing, Room, Setting, SettingKind, Settings,
     SettingsChange, Shard, State, Statistics, VERSION, call,
@@ -12,7 +15,7 @@ use engine::{
     status::{SessionCounters, ShardStatus},
 };
 use serde_json::{Map, Value, json};
-use std::sync::Arc;
+use std::{io, sync::Arc};
 
 fn values(settings: &EngineSettings) -> Result<Map<String, Value>, Failure> {
     match serde_json::to_value(settings) {
@@ -164,15 +167,21 @@ pub(super) async fn free_space(
     control: Arc<Control>,
     params: Folder,
 ) -> Outcome<call::ServerFreeSpace> {
-    let path = match params.path {
-        Some(path) => path,
-        None => control.session.settings().download_dir.to_string_lossy().into_owned(),
+    let Some(path) = params.path else {
+        let folder = control.session.settings().download_dir;
+        let path = folder.to_string_lossy().into_owned();
+        return told(path, room_to_be(folder, limits::FREE_SPACE_PATIENCE).await);
     };
     if !path.starts_with('/') {
         return Err(Failure::new(Code::InvalidPath, format!("{path} is not an absolute path"))
             .about(json!({ "path": path })));
     }
-    match room(path.clone().into(), limits::FREE_SPACE_PATIENCE).await {
+    let room = room(path.clone().into(), limits::FREE_SPACE_PATIENCE).await;
+    told(path, room)
+}
+
+fn told(path: String, room: io::Result<storage::FreeSpace>) -> Outcome<call::ServerFreeSpace> {
+    match room {
         Ok(room) => Ok(Room { path, free: room.free, total: room.total }),
         Err(error) => {
             Err(Failure::new(Code::System, format!("{path}: {error}"))
