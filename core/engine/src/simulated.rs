@@ -62,6 +62,8 @@ pub struct Start {
     pub stamps: Vec<FileStamp>,
     /// As [`storage::ResumeData::suspects_cache`].
     pub suspects_cache: bool,
+    /// What its announces say, kept up to date by its shard.
+    pub progress: Arc<Progress>,
 }
 
 /// What a shard tells.
@@ -243,7 +245,7 @@ impl Process {
             priorities: Vec::new(),
             allocation: Allocation::Sparse,
             swarm,
-            progress: Arc::new(Progress::default()),
+            progress: start.progress,
             limits: TorrentLimits::default(),
         };
         self.command(shard, Command::Start(Box::new(command)));

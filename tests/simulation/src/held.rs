@@ -3,10 +3,16 @@
 
 use crate::torrent::{ROOT, Torrent};
 use anyhow::{Context, Result, ensure};
+use discovery::Progress;
 use engine::{TorrentId, simulated::Start};
 use metainfo::{Bitfield, PieceIndex};
 use ring::sim::{Machine, World};
-use std::{io, path::Path, sync::Arc, time::Duration};
+use std::{
+    io,
+    path::Path,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 use storage::{FileStamp, ResumeData, compare_stamps};
 
 /// A torrent that a local error stopped is tried again after so long, as by the session.
@@ -29,8 +35,8 @@ pub struct Held {
     pub is_running: bool,
     /// When it is started next.
     pub start_at: Option<Duration>,
-    /// Addresses are wanted.
-    pub wants_peers: bool,
+    /// What its announces say.
+    pub progress: Arc<Progress>,
     /// It has told that everything is on its disk.
     pub is_complete: bool,
     /// Pieces that it claims.
@@ -41,7 +47,8 @@ pub struct Held {
     pub is_harmed: bool,
     /// Whether what it loses can be had nowhere else: its operator puts files back.
     pub is_source: bool,
-    peer_id: [u8; 20],
+    /// The id that peers and trackers see.
+    pub peer_id: [u8; 20],
     /// What the session's database would have.
     kept: Option<ResumeData>,
     /// Pieces of the files that somebody else has changed.
@@ -86,7 +93,7 @@ impl Held {
             run: 0,
             is_running: false,
             start_at: None,
-            wants_peers: true,
+            progress: Arc::default(),
             is_complete: false,
             has: 0,
             rechecks: 0,
@@ -115,6 +122,7 @@ impl Held {
             have,
             stamps,
             suspects_cache: self.kept.as_ref().is_some_and(|kept| kept.suspects_cache),
+            progress: Arc::clone(&self.progress),
         }
     }
 
@@ -361,7 +369,9 @@ impl Held {
         self.has = have.count();
         self.run += 1;
         self.is_running = true;
-        self.wants_peers = true;
+        let left = self.torrent.layout.geometry().total_length() - self.bytes(have);
+        self.progress = Arc::default();
+        self.progress.left.store(left, Ordering::Relaxed);
         let found = self.bytes(have);
         if is_new {
             self.counted = Counted { downloaded: 0, found };

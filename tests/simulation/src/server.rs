@@ -2,8 +2,10 @@
 //! keeps, and no more.
 
 use crate::{
+    announcer::Announcer,
     held::{Held, Look, RETRY_AFTER},
     torrent::{ROOT, Torrent},
+    tracker::Trackers,
 };
 use anyhow::{Context, Result, bail, ensure};
 use engine::{
@@ -45,14 +47,14 @@ pub struct Server {
     pub held: Vec<Held>,
     /// Upload slots and the like of all its torrents.
     pub swarm: swarm::Settings,
-    /// Trackers tell it nothing.
-    pub is_quiet: bool,
     /// Files that each of its shards has open at a time.
     pub open_files: usize,
     world: World,
     settings: Settings,
     shards: usize,
     process: Option<Process>,
+    announcer: Option<Announcer>,
+    trackers: Trackers,
     /// When the whole process is started.
     start_at: Option<Duration>,
     /// Until then a local error has a cause.
@@ -75,6 +77,7 @@ impl Server {
         shards: usize,
         disk: u64,
         culprits: &Culprits,
+        trackers: &Trackers,
     ) -> Result<Server> {
         let machine = world.add_machine(addr.ip(), disk);
         world.put_file(machine, Path::new(FOREIGN.0), FOREIGN.1)?;
@@ -83,12 +86,13 @@ impl Server {
             addr,
             held: Vec::new(),
             swarm: swarm::Settings::default(),
-            is_quiet: false,
             open_files: 1000,
             world: world.clone(),
             settings: Settings { sync_interval: rng.u32(1..6), ..Settings::default() },
             shards,
             process: None,
+            announcer: None,
+            trackers: trackers.clone(),
             start_at: Some(world.now()),
             faulty_until: Duration::ZERO,
             calm_at: None,
@@ -129,18 +133,15 @@ impl Server {
     /// When it has something to do.
     pub fn due(&self) -> Option<Duration> {
         let turn = self.process.as_ref().and_then(Process::due);
+        let announces = self.announcer.as_ref().and_then(Announcer::due);
         let starts = self.held.iter().filter_map(|held| held.start_at);
         let starts = starts.filter(|_| self.process.is_some() && !self.is_stopping);
-        turn.into_iter().chain(self.start_at).chain(self.calm_at).chain(starts).min()
-    }
-
-    /// Names peers to it.
-    pub fn add_peers(&mut self, at: usize, peers: Vec<SocketAddr>) {
-        let held = &mut self.held[at];
-        held.wants_peers = false;
-        if let Some(process) = &self.process {
-            process.add_peers(held.home, held.id, peers);
-        }
+        turn.into_iter()
+            .chain(announces)
+            .chain(self.start_at)
+            .chain(self.calm_at)
+            .chain(starts)
+            .min()
     }
 
     /// Does what is due.
@@ -163,6 +164,7 @@ impl Server {
                 }
             }
         }
+        self.announce()?;
         let Some(process) = &mut self.process else { return Ok(()) };
         if process.due().is_none_or(|due| due > now) {
             return Ok(());
@@ -177,6 +179,27 @@ impl Server {
         Ok(())
     }
 
+    /// Lets trackers be spoken to, and hands on whom they name.
+    fn announce(&mut self) -> Result<()> {
+        let is_due = |due: Duration| due <= self.world.now();
+        let due = self.announcer.as_mut().filter(|announcer| announcer.due().is_some_and(is_due));
+        let Some(announcer) = due else { return Ok(()) };
+        for (id, peers) in announcer.step()? {
+            let held = &self.held[id.0 as usize - 1];
+            if let Some(process) = self.process.as_ref().filter(|_| held.is_running) {
+                process.add_peers(held.home, id, peers);
+            }
+        }
+        Ok(())
+    }
+
+    /// A torrent leaves, as far as trackers are concerned.
+    fn withdraw(&self, id: TorrentId) {
+        if let Some(announcer) = &self.announcer {
+            announcer.end(id, self.held[id.0 as usize - 1].torrent.info_hash);
+        }
+    }
+
     fn hear(&mut self, news: Told) -> Result<()> {
         if !matches!(news, Told::Counted { .. }) {
             tracing::debug!(at = ?self.world.now(), server = %self.addr, ?news);
@@ -189,6 +212,10 @@ impl Server {
                 held.is_complete = true;
                 let all = metainfo::Bitfield::all(held.torrent.layout.geometry().piece_count());
                 held.check_files(&world, machine, &all).context("it says that it is complete")?;
+                let info_hash = held.torrent.info_hash;
+                if let Some(announcer) = &self.announcer {
+                    announcer.completed(id, info_hash);
+                }
             }
             // What is new of it has been looked at.
             Told::Has(..) => {}
@@ -210,17 +237,23 @@ impl Server {
                 ensure!(names_one, "trouble that names no file: {message}");
                 held.is_complete = false;
                 held.start_at = Some(now + RETRY_AFTER);
+                self.withdraw(id);
             }
             Told::Banned(id, addr) => {
                 let is_bad = self.culprits.borrow().contains(&addr);
                 ensure!(is_bad, "torrent {} bans {addr}, which has done nothing", id.0);
             }
-            Told::WantsPeers(id) => self.held(id).wants_peers = true,
+            Told::WantsPeers(id) => {
+                if let Some(announcer) = &self.announcer {
+                    announcer.want_peers(id);
+                }
+            }
             Told::Stopped(id, run) => {
                 let held = self.held(id);
                 if held.run == run {
                     held.is_running = false;
                     held.start_at.get_or_insert(now);
+                    self.withdraw(id);
                 }
             }
             Told::Replaced(shard) => self.replaced(shard),
@@ -239,6 +272,7 @@ impl Server {
         let Some(process) = &self.process else { return };
         for held in self.held.iter().filter(|held| held.home == shard && held.is_running) {
             process.stop(shard, held.id, held.run);
+            self.withdraw(held.id);
         }
         if self.is_stopping {
             process.shut_down();
@@ -255,6 +289,8 @@ impl Server {
             self.addr,
         )?;
         self.process = Some(process);
+        let rng = &mut self.world.fork_random();
+        self.announcer = Some(Announcer::new(&self.world, rng, self.addr, &self.trackers)?);
         (0..self.held.len()).try_for_each(|at| self.start(at, true))
     }
 
@@ -278,6 +314,9 @@ impl Server {
         if let Some(process) = &mut self.process {
             process.run(held.home, start, held.run, self.swarm);
         }
+        if let Some(announcer) = &self.announcer {
+            announcer.begin(held.id, held.torrent.info_hash, held.peer_id, &held.progress);
+        }
         Ok(())
     }
 
@@ -288,6 +327,7 @@ impl Server {
         held.is_complete = false;
         if let Some(process) = self.process.as_ref().filter(|_| held.is_running) {
             process.stop(held.home, held.id, held.run);
+            self.withdraw(self.held[at].id);
         }
     }
 
@@ -343,12 +383,15 @@ impl Server {
         if let Some(process) = &mut self.process {
             (0..self.shards).for_each(|shard| process.freeze(shard, until));
         }
+        if let Some(announcer) = &mut self.announcer {
+            announcer.freeze(until);
+        }
     }
 
     /// Ends it without warning; it starts again after a while.
     pub fn crash(&mut self, how: Crash, pause: Duration) -> Result<()> {
         self.world.crash(self.machine, how);
-        self.process = None;
+        (self.process, self.announcer) = (None, None);
         for held in &mut self.held {
             (held.is_complete, held.is_running, held.start_at) = (false, false, None);
         }
@@ -365,11 +408,15 @@ impl Server {
         if let Some(process) = &self.process {
             process.shut_down();
         }
+        if let Some(announcer) = &mut self.announcer {
+            announcer.shut_down();
+        }
     }
 
-    /// Whether its shards have ended.
+    /// Whether its shards and its announcer have ended.
     pub fn has_ended(&self) -> bool {
         self.process.as_ref().is_none_or(|process| process.due().is_none())
+            && self.announcer.as_ref().is_none_or(Announcer::has_ended)
     }
 
     /// After its end: all bytes are there, nothing else is, and nothing is held any more.
@@ -377,6 +424,10 @@ impl Server {
         let Some(process) = self.process.take() else { bail!("{}: not running", self.addr) };
         ensure!(process.due().is_none(), "{}: did not end", self.addr);
         drop(process);
+        if let Some(announcer) = self.announcer.take() {
+            ensure!(announcer.has_ended(), "{}: its announcer did not end", self.addr);
+            announcer.check_end().with_context(|| self.addr.to_string())?;
+        }
         let (files, conns) =
             (self.world.open_files(self.machine), self.world.open_connections(self.machine));
         ensure!(files == 0, "{}: {files} files are left open", self.addr);

@@ -76,7 +76,8 @@ pub(super) fn late_seed(seed: u64) -> Result<Summary> {
     }
     let pause = millis(&mut stage.rng, 10_000..100_000);
     stage.run_for(pause)?;
-    stage.add_server(1, true)?.is_quiet = true;
+    let late = stage.add_server(1, true)?.addr;
+    stage.trackers.tell_nothing(late.ip());
     stage.expect_completion(seconds(600))?;
     stage.end()
 }

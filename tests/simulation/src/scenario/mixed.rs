@@ -1,6 +1,6 @@
 //! Everything at once.
 
-use super::{millis, seconds};
+use super::{BACKED_OFF, millis};
 use crate::{
     peer::MANNERS,
     stage::{Stage, Summary},
@@ -26,7 +26,7 @@ pub(super) fn mixed(seed: u64) -> Result<Summary> {
         let manner = MANNERS[stage.rng.usize(..MANNERS.len())];
         stage.add_peer(manner)?;
     }
-    stage.tracker_fails = stage.rng.u32(0..80);
+    stage.trackers.set_fails(stage.rng.u32(0..70));
     for server in &stage.servers {
         let slow = if stage.rng.bool() { stage.rng.u32(0..100_000) } else { 0 };
         let faults = DiskFaults { slow, ..DiskFaults::default() };
@@ -38,7 +38,7 @@ pub(super) fn mixed(seed: u64) -> Result<Summary> {
         befall(&mut stage)?;
     }
     verify_what_was_harmed(&mut stage)?;
-    stage.expect_completion(seconds(1800))?;
+    stage.expect_completion(BACKED_OFF)?;
     stage.end()
 }
 
@@ -51,7 +51,7 @@ fn befall(stage: &mut Stage) -> Result<()> {
     let until = now + millis(&mut stage.rng, 1..30_000);
     let (world, rng) = (&stage.world, &mut stage.rng);
     let server = &mut stage.servers[victim];
-    let (machine, what) = (server.machine, rng.u32(..12));
+    let (machine, what) = (server.machine, rng.u32(..13));
     tracing::debug!(at = ?now, server = %server.addr, what, ?until, "befallen");
     match what {
         0 => {
@@ -73,6 +73,7 @@ fn befall(stage: &mut Stage) -> Result<()> {
         8 => server.fill_disk(rng.u64(0..1_000_000), until),
         9 => server.harm(rng),
         10 => server.panic(rng),
+        11 => stage.trackers.take_down(rng.usize(..2), until),
         _ => {
             server.freeze(until);
             world.set_clock(machine, Duration::from_secs(rng.u64(..1_000_000)));

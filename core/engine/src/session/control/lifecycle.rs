@@ -326,6 +326,8 @@ impl Inner {
         torrent.trouble = None;
         torrent.activity = running_activity(torrent);
         torrent.start_date = unix_now();
+        // The last announces of the former run have its figures still.
+        entry.progress = Arc::default();
         entry.progress.left.store(torrent.left, std::sync::atomic::Ordering::Relaxed);
         let start = StartTorrent {
             suspects_cache: entry.resume.as_ref().is_some_and(|resume| resume.suspects_cache),
