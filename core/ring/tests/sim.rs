@@ -206,6 +206,37 @@ fn a_crash_keeps_what_was_synced_and_the_ring_says_no_more() {
 }
 
 #[test]
+fn what_a_disk_does_in_parts_is_told_as_a_whole() {
+    let world = World::new(21).unwrap();
+    let (host, mut ring) = machine(&world, 1);
+    let open = FileOp::Open { path: "/data".into(), options: OpenOptions::WRITE };
+    let handle = file(&mut ring, open).file.unwrap();
+    let whole = DiskFaults::default();
+    world.set_disk_faults(host, DiskFaults { short: 800_000, ..whole.clone() });
+    for round in 0..20 {
+        let (offset, bytes) = (round * 10_000, pattern(50_000 + round as usize));
+        assert_eq!(write(&mut ring, &handle, offset, &bytes).result.unwrap(), bytes.len());
+        let buf = ring.buffers().get(bytes.len() + 9);
+        let read = FileOp::Read { file: handle.clone(), offset, buf, length: bytes.len() + 9 };
+        let done = file(&mut ring, read);
+        assert_eq!(done.result.unwrap(), bytes.len(), "up to the end of the file");
+        assert_eq!(done.buf.unwrap()[..bytes.len()], bytes);
+    }
+    // What has no room in the middle of it fails as a whole.
+    world.set_disk_capacity(host, 300_000);
+    assert!(write(&mut ring, &handle, 0, &pattern(400_000)).result.is_err());
+    // A crash finds it in the middle.
+    world.set_disk_capacity(host, 1 << 30);
+    let (source, range) = (Rc::new(ring.buffers().get(400_000)), 0..400_000);
+    let op = FileOp::Write { file: handle, offset: 0, source, range };
+    ring.submit(op, Token(1));
+    ring.wait(Some(Duration::from_millis(6)), &mut Vec::new()).unwrap();
+    world.crash(host, Crash::Process);
+    let length = world.content(host, Path::new("/data")).unwrap().len();
+    assert!(length <= 400_000, "{length}");
+}
+
+#[test]
 fn a_disk_fails_as_often_as_it_is_told_to() {
     let world = World::new(11).unwrap();
     let (host, mut ring) = machine(&world, 1);

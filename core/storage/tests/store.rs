@@ -353,6 +353,32 @@ fn a_file_whose_name_is_gone_is_reported() {
 }
 
 #[test]
+fn a_file_that_is_gone_is_not_made_anew_after_its_sync_has_failed() {
+    let sample = sample(&[(1 << 16, false)], 1 << 15, 1);
+    for driver in drivers() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut shard = Shard::new(driver, StoreLimits::default());
+        let key = shard.store.add(sample.files(folder.path()));
+        shard.write(key, &sample, 0);
+        assert_eq!(written(&shard.settle()), [0]);
+        let path = sample.path(folder.path(), 0);
+        fs::remove_file(&path).unwrap();
+        shard.store.tick(&mut shard.ring);
+        let events = shard.settle();
+        assert!(matches!(&events[..], [StoreEvent::FileTrouble { .. }]), "{events:?}");
+        shard.store.sync(&mut shard.ring, key);
+        let events = shard.settle();
+        assert!(matches!(&events[..], [StoreEvent::SyncFailed { .. }]), "{events:?}");
+        // Its piece does not count any more; a write that was in line comes all the same.
+        shard.write(key, &sample, 1);
+        let events = shard.settle();
+        let missing = |error: &StorageError| matches!(error, StorageError::Missing { .. });
+        let [StoreEvent::WriteFailed { error, .. }] = &events[..] else { panic!("{events:?}") };
+        assert!(missing(error) && !path.exists(), "{error}");
+    }
+}
+
+#[test]
 fn a_file_where_a_folder_should_be_fails_every_piece_that_needs_it() {
     let sample = sample(&[(1000, false), (1000, false)], 1024, 1);
     for driver in drivers() {

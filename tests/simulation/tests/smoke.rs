@@ -21,13 +21,16 @@ fn every_scenario_passes_with_its_first_seeds() {
 }
 
 /// Seeds that have found a fault of the engine, which is mended.
-const FOUND: [(&str, u64); 3] = [
+const FOUND: [(&str, u64); 5] = [
     // A stop between the last piece and the files without bytes: they were never made.
     ("panics", 1025),
     // A check after a sync that failed claimed what only the page cache had.
     ("power-loss", 11),
     // The sync before a check failed, and half a minute later the next check claimed the same.
     ("mixed", 83_042),
+    // A file was taken away, its sync failed, and a write that was in line made it anew.
+    ("vanishing-files", 62),
+    ("vanishing-files", 180),
 ];
 
 #[test]

@@ -24,6 +24,8 @@ pub struct DiskFaults {
     pub latency: Range<Duration>,
     /// Operations that take up to two seconds instead.
     pub slow: u32,
+    /// Reads and writes of which the disk does some part first, and the rest when the driver asks again.
+    pub short: u32,
     /// Reads, writes, openings and looks that fail with `EIO`; of a write some part may be done.
     pub errors: u32,
     /// Syncs that fail with `EIO`, after which the kernel forgets what it could not keep.
@@ -38,6 +40,7 @@ impl Default for DiskFaults {
         DiskFaults {
             latency: Duration::from_micros(20)..Duration::from_millis(5),
             slow: 0,
+            short: 0,
             errors: 0,
             sync_errors: 0,
             denials: 0,
@@ -50,6 +53,8 @@ pub(super) struct Flight {
     ring: usize,
     token: Token,
     op: FileOp,
+    /// Bytes of a read or a write that are done already.
+    done: usize,
     syncing: Option<Syncing>,
 }
 
@@ -66,6 +71,12 @@ impl Inner {
             }
             _ => None,
         };
+        self.fly(Flight { ring, token, op, done: 0, syncing });
+    }
+
+    /// Has the disk do what is left of an operation.
+    fn fly(&mut self, flight: Flight) {
+        let machine = self.rings[flight.ring].machine;
         let faults = self.machines[machine].disk.faults.clone();
         let (start, end) = match self.chance(faults.slow) {
             true => (faults.latency.start, Duration::from_secs(2)),
@@ -73,39 +84,62 @@ impl Inner {
         };
         let nanoseconds = start.as_nanos() as u64..(end.as_nanos() as u64).max(1);
         let at = self.now + Duration::from_nanos(self.rng.u64(nanoseconds));
-        let flight = self.next_flight;
+        let key = self.next_flight;
         self.next_flight += 1;
-        self.flights.insert(flight, Flight { ring, token, op, syncing });
-        self.schedule(at, Action::File { flight });
+        self.flights.insert(key, flight);
+        self.schedule(at, Action::File { flight: key });
     }
 
     pub(super) fn file_ends(&mut self, flight: u64) {
-        let Some(Flight { ring, token, op, syncing }) = self.flights.remove(&flight) else {
-            return;
-        };
-        let machine = self.rings[ring].machine;
+        let Some(mut under_way) = self.flights.remove(&flight) else { return };
+        let machine = self.rings[under_way.ring].machine;
         let state = &mut self.machines[machine];
         if state.halt_at.is_some_and(|at| state.disk.operations >= at) {
             state.halted = true;
         }
         if state.halted {
             // Its crash will find it under way.
-            self.flights.insert(flight, Flight { ring, token, op, syncing });
+            self.flights.insert(flight, under_way);
             return;
         }
         state.disk.operations += 1;
-        tracing::trace!(at = ?self.now, machine, ?op, "disk");
-        let done = self.carry_out(machine, op, token, syncing);
+        let short = state.disk.faults.short;
+        tracing::trace!(at = ?self.now, machine, op = ?under_way.op, "disk");
+        if self.chance(short) && self.does_part(machine, &mut under_way) {
+            return self.fly(under_way);
+        }
+        let ring = under_way.ring;
+        let done = self.carry_out(machine, under_way);
         self.mail(Some(ring), Mail::Event(Event::File(done)));
     }
 
-    fn carry_out(
-        &mut self,
-        machine: usize,
-        op: FileOp,
-        token: Token,
-        syncing: Option<Syncing>,
-    ) -> FileDone {
+    /// Does some part of a read or a write; false if that cannot be.
+    fn does_part(&mut self, machine: usize, flight: &mut Flight) -> bool {
+        let now = self.now + self.machines[machine].clock_ahead;
+        let share = self.rng.usize(..1 << 16);
+        let disk = &mut self.machines[machine].disk;
+        let from = flight.done;
+        let result = match &mut flight.op {
+            FileOp::Read { file, offset, buf, length } => {
+                let part = ((*length - from) * share) >> 16;
+                let into = &mut buf[from..from + part];
+                inode(file, false).and_then(|inode| disk.read(inode, *offset + from as u64, into))
+            }
+            FileOp::Write { file, offset, source, range } => {
+                let left = &source[range.start + from..range.end];
+                let part = &left[..(left.len() * share) >> 16];
+                inode(file, true)
+                    .and_then(|inode| disk.write(inode, *offset + from as u64, part, now))
+            }
+            _ => return false,
+        };
+        // What fails now fails again as a whole.
+        flight.done += result.as_ref().copied().unwrap_or(0);
+        result.is_ok()
+    }
+
+    fn carry_out(&mut self, machine: usize, flight: Flight) -> FileDone {
+        let Flight { token, op, syncing, done: from, .. } = flight;
         let mut done = FileDone { token, result: Ok(0), buf: None, file: None, stat: None };
         let faults = self.machines[machine].disk.faults.clone();
         let fails = self.chance(faults.errors);
@@ -134,18 +168,23 @@ impl Inner {
                 let read = match fails {
                     true => Err(broken()),
                     false => inode(&file, false)
-                        .and_then(|inode| disk.read(inode, offset, &mut buf[..length])),
+                        .and_then(|inode| {
+                            disk.read(inode, offset + from as u64, &mut buf[from..length])
+                        })
+                        .map(|count| from + count),
                 };
                 done.buf = Some(buf);
                 read
             }
             FileOp::Write { file, offset, source, range } => {
-                let bytes = &source[range];
+                let bytes = &source[range.start + from..range.end];
                 let part = &bytes[..(bytes.len() * share) >> 16];
-                inode(&file, true).and_then(|inode| match fails {
+                let offset = offset + from as u64;
+                let written = inode(&file, true).and_then(|inode| match fails {
                     true => disk.write(inode, offset, part, now).and(Err(broken())),
                     false => disk.write(inode, offset, bytes, now),
-                })
+                });
+                written.map(|count| from + count)
             }
             FileOp::SyncData { file } | FileOp::SyncAll { file } => {
                 inode(&file, false).and_then(|inode| match syncing {
@@ -196,11 +235,11 @@ impl Inner {
             if let FileOp::Write { file, offset, source, range } = flight.op
                 && let Ok(inode) = inode(&file, true)
             {
-                let bytes = &source[range];
+                let bytes = &source[range.start + flight.done..range.end];
                 let count = self.rng.usize(..=bytes.len());
                 let (now, disk) = (self.now, &mut self.machines[machine].disk);
                 // What does not fit is not written, and nobody is there to be told.
-                let _ = disk.write(inode, offset, &bytes[..count], now);
+                let _ = disk.write(inode, offset + flight.done as u64, &bytes[..count], now);
             }
         }
     }

@@ -232,11 +232,7 @@ impl Store {
         let Some(torrent) = self.torrents.get(open.key) else {
             return self.abandon(ring, slot, |_| StorageError::Removed);
         };
-        // One that has pieces and is gone was taken away by somebody: a new one would have zeros in
-        // their place.
-        let create = open.writable
-            && torrent.place(open.file) == Place::Wanted
-            && torrent.needed_length(open.file) == 0;
+        let create = open.writable && torrent.may_make(open.file);
         open.creating = create;
         let options = OpenOptions { write: open.writable, create, direct: false };
         let path = torrent.path(open.file);
@@ -275,9 +271,7 @@ impl Store {
                     Place::Moving | Place::Parts => self.reroute(ring, slot),
                     // It became wanted in the meantime.
                     Place::Wanted
-                        if open.writable
-                            && !open.creating
-                            && torrent.needed_length(open.file) == 0 =>
+                        if open.writable && !open.creating && torrent.may_make(open.file) =>
                     {
                         self.open_by_name(ring, slot);
                     }

@@ -130,6 +130,8 @@ impl Store {
                 writing.written.clear(piece);
             }
         }
+        let none = || Bitfield::none(pieces.piece_count());
+        writing.withdrawn.get_or_insert_with(none).add_all(&suspect);
         self.events.push_back(StoreEvent::SyncFailed { key, suspect, error });
         self.end_sync(ring, key);
     }

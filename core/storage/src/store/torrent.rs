@@ -114,6 +114,8 @@ pub(super) struct Writing {
     pub syncing: bool,
     /// Whether another one was asked for meanwhile.
     pub sync_again: bool,
+    /// Pieces that were written and do not count any more, because a sync of them has failed.
+    pub withdrawn: Option<Bitfield>,
 }
 
 impl Torrent {
@@ -154,6 +156,24 @@ impl Torrent {
             .and_then(|piece| geometry.piece(piece))
             .map_or(0, |piece| geometry.offset_of(piece) + u64::from(geometry.length_of(piece)));
         end.min(entry.end()).saturating_sub(entry.offset())
+    }
+
+    /// Whether the file is made if it is not there. One that has pieces, or had some before their sync
+    /// failed, was taken away by somebody: a new one would have zeros in their place.
+    pub fn may_make(&self, file: u32) -> bool {
+        self.place(file) == Place::Wanted
+            && self.needed_length(file) == 0
+            && !self.has_withdrawn(file)
+    }
+
+    fn has_withdrawn(&self, file: u32) -> bool {
+        let Held::Some(writing) = &self.held else { return false };
+        let Some((withdrawn, index)) = writing.withdrawn.as_ref().zip(self.layout.file(file))
+        else {
+            return false;
+        };
+        let mut pieces = self.layout.pieces_of(index);
+        pieces.any(|piece| self.layout.geometry().piece(piece).is_some_and(|p| withdrawn.has(p)))
     }
 
     /// Whether the file had its full length when it was last looked at.
@@ -257,6 +277,7 @@ impl Writing {
             stamps: stamps.to_vec(),
             syncing: false,
             sync_again: false,
+            withdrawn: None,
         }
     }
 }

@@ -87,6 +87,7 @@ pub(super) fn some_faults(rng: &mut fastrand::Rng) -> DiskFaults {
     let mut some = |most: u32| if rng.bool() { rng.u32(..most) } else { 0 };
     DiskFaults {
         slow: some(100_000),
+        short: some(500_000),
         errors: some(100_000),
         sync_errors: some(1_000_000),
         denials: some(300_000),
