@@ -32,6 +32,8 @@ use swarm::{MemoryBudget, Source};
 use tokio::sync::mpsc;
 use wire::PeerId;
 
+pub use crate::session::looker::{Found, Look};
+
 /// How long a turn keeps a shard busy: two turns are never at the same moment.
 const TURN: Duration = Duration::from_micros(10);
 

@@ -1,7 +1,8 @@
 //! What is remembered of a torrent's files between two runs, and whether it still holds.
 
+use crate::disk::{self, Meta};
 use metainfo::{Bitfield, FileIndex, Layout};
-use std::{fs, io, os::unix::fs::MetadataExt, path::Path};
+use std::{io, path::Path};
 
 /// How a file looked when its pieces were last known to be good.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -16,14 +17,13 @@ impl FileStamp {
     /// There was no such file, or nobody has looked.
     pub const ABSENT: FileStamp = FileStamp { length: 0, modified_ns: i64::MIN };
 
-    pub(crate) fn of(meta: &fs::Metadata) -> FileStamp {
-        let seconds_ns = meta.mtime().saturating_mul(1_000_000_000);
-        FileStamp { length: meta.len(), modified_ns: seconds_ns.saturating_add(meta.mtime_nsec()) }
+    pub(crate) fn of(meta: &Meta) -> FileStamp {
+        FileStamp { length: meta.len(), modified_ns: meta.modified_ns() }
     }
 
     /// The file as it is now; [`FileStamp::ABSENT`] if there is none. Blocks.
     pub fn read(path: &Path) -> io::Result<FileStamp> {
-        match fs::metadata(path) {
+        match disk::metadata(path) {
             Ok(meta) if meta.is_file() => Ok(FileStamp::of(&meta)),
             Ok(_) => Ok(FileStamp::ABSENT),
             Err(error) if is_absence(&error) => Ok(FileStamp::ABSENT),

@@ -3,11 +3,21 @@
 
 use crate::torrent::{ROOT, Torrent};
 use anyhow::{Context, Result, ensure};
-use engine::{TorrentId, simulated::Start};
+use engine::{
+    TorrentId,
+    simulated::{self, Found, Start},
+};
 use metainfo::{Bitfield, PieceIndex};
 use ring::sim::{Machine, World};
-use std::{io, path::Path, sync::Arc, time::Duration};
-use storage::{FileStamp, ResumeData, compare_stamps};
+use std::{
+    io,
+    path::Path,
+    sync::{Arc, mpsc},
+    time::Duration,
+};
+use storage::{
+    CheckEvent, CheckOutcome, CheckRequest, CheckWorker, Checker, FileStamp, ResumeData,
+};
 
 /// A torrent that a local error stopped is tried again after so long, as by the session.
 pub const RETRY_AFTER: Duration = Duration::from_secs(30);
@@ -62,6 +72,48 @@ struct Counted {
     downloaded: u64,
     /// Bytes of the pieces that were there at the beginning, or found since.
     found: u64,
+}
+
+/// A machine's disk, and who reads whole torrents on it.
+pub struct CheckedDisk {
+    world: World,
+    machine: Machine,
+    checker: Checker,
+    worker: CheckWorker,
+}
+
+impl CheckedDisk {
+    /// That of a machine.
+    pub fn new(world: &World, machine: Machine) -> CheckedDisk {
+        let checker = Checker::by_hand();
+        let worker = checker.worker();
+        CheckedDisk { world: world.clone(), machine, checker, worker }
+    }
+
+    /// Checks pieces of a torrent to the end. `None` if the disk has stopped.
+    fn check(
+        &mut self,
+        torrent: &Torrent,
+        pieces: &Bitfield,
+        past_cache: bool,
+    ) -> Option<CheckOutcome> {
+        let (told_in, told) = mpsc::channel();
+        self.checker.submit(CheckRequest {
+            info_hash: torrent.info_hash,
+            layout: Arc::clone(&torrent.layout),
+            root: Path::new(ROOT).into(),
+            hashes: Arc::clone(&torrent.hashes),
+            pieces: pieces.clone(),
+            past_cache,
+            report: Box::new(move |event| _ = told_in.send(event)),
+        });
+        let world = self.world.clone();
+        world.run_on(self.machine, || while self.worker.turn() {})?;
+        told.into_iter().find_map(|event| match event {
+            CheckEvent::Ended(outcome) => Some(outcome),
+            CheckEvent::Pieces(_) => None,
+        })
+    }
 }
 
 /// What a look at the files says.
@@ -131,6 +183,13 @@ impl Held {
     fn bytes(&self, of: &Bitfield) -> u64 {
         let geometry = self.torrent.layout.geometry();
         self.pieces(of).map(|piece| u64::from(geometry.length_of(piece))).sum()
+    }
+
+    /// Whether its files without bytes are there: they are made after everything else, at the next start
+    /// if the last run ended before.
+    pub fn has_empty_files(&self, world: &World, machine: Machine) -> bool {
+        let mut empty = self.torrent.files().filter(|(_, bytes)| bytes.is_empty());
+        empty.all(|(path, _)| world.stat(machine, path).is_ok())
     }
 
     /// It claims one more piece from now on.
@@ -263,84 +322,87 @@ impl Held {
         self.verify = true;
     }
 
-    /// What of the files can be taken as had, as the session finds it.
-    pub fn look(&mut self, world: &World, machine: Machine) -> Result<Look> {
-        let layout = Arc::clone(&self.torrent.layout);
-        let stamp = |path: &Path| match world.stat(machine, path) {
-            Ok(stat) if stat.is_file => {
-                Ok(FileStamp { length: stat.length, modified_ns: stat.modified_ns })
+    /// What of the files can be taken as had, as the session finds it: by looks, and by checks of what
+    /// they leave in doubt. An error must have a cause.
+    pub fn look(&mut self, disk: &mut CheckedDisk, has_cause: bool) -> Result<Look> {
+        let piece_count = self.torrent.layout.geometry().piece_count();
+        loop {
+            if std::mem::take(&mut self.verify) {
+                let (all, none) = (Bitfield::all(piece_count), Bitfield::none(piece_count));
+                if !self.check(disk, &all, none, has_cause)? {
+                    return Ok(Look::Refused);
+                }
             }
-            Ok(_) => Ok(FileStamp::ABSENT),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(FileStamp::ABSENT),
-            Err(error) => Err(error),
-        };
-        let resume = self.kept.clone().unwrap_or_else(|| ResumeData::nothing(&layout));
-        let root = Path::new(ROOT);
-        let report = compare_stamps(root, &self.torrent.parts(), &layout, &resume, stamp)?;
-        let trusted = &report.trusted;
-        self.check_files(world, machine, trusted).context("resume data claims too much")?;
-        self.check_platter(world, machine, trusted).context("resume data claims too much")?;
-        let is_gone = |(index, file): (metainfo::FileIndex, &metainfo::File)| {
-            let now = report.stamps[index.as_usize()];
-            report.changed.contains(&index) && now.length < file.length()
-        };
-        if !self.verify && layout.files().any(is_gone) {
-            ensure!(self.is_harmed, "files are missing that nobody has taken");
-            self.unfit += 1;
-            if self.unfit > TRIES {
-                self.operate(world, machine);
-            }
-            return Ok(Look::Unfit);
-        }
-        let all = Bitfield::all(layout.geometry().piece_count());
-        let none = Bitfield::none(all.piece_count());
-        let (trusted, doubtful) = match (self.verify, &self.kept) {
-            (false, Some(_)) => (report.trusted, report.doubtful),
-            _ => (none, all),
-        };
-        let mut have = trusted.clone();
-        if !doubtful.is_none() {
-            self.rechecks += u32::from(self.kept.is_some());
-            let Some(good) = self.check(world, machine, &doubtful) else {
-                self.kept = Some(ResumeData::unknown(&layout, &report.stamps));
+            let order = simulated::Look {
+                id: self.id,
+                info_hash: self.torrent.info_hash,
+                layout: Arc::clone(&self.torrent.layout),
+                root: Path::new(ROOT).into(),
+                resume: self.kept.clone().map(Arc::new),
+                left: 0,
+                have_bytes: 0,
+            };
+            let Some(found) = disk.world.run_on(disk.machine, || order.carry_out()) else {
                 return Ok(Look::Refused);
             };
-            have.add_all(&good);
-            let kept = ResumeData {
-                have: have.clone(),
-                stamps: report.stamps.clone(),
-                is_final: true,
-                suspects_cache: resume.suspects_cache && !(trusted.is_none() && have.is_all()),
+            let (trusted, doubtful, stamps) = match found {
+                Found::Files { trusted, doubtful, stamps, .. } => (trusted, doubtful, stamps),
+                Found::Unfit(message) => {
+                    ensure!(has_cause || self.is_harmed, "unfit without a cause: {message}");
+                    self.unfit += 1;
+                    if self.unfit > TRIES {
+                        self.operate(&disk.world, disk.machine);
+                    }
+                    return Ok(Look::Unfit);
+                }
             };
-            self.lost = Bitfield::none(have.piece_count());
-            self.check_platter(world, machine, &have).context("it was checked")?;
-            self.kept = Some(kept);
-        }
-        (self.verify, self.unfit, self.is_harmed) = (false, 0, false);
-        self.removed = None;
-        self.claimed.clone_from(&have);
-        self.lost = Bitfield::none(have.piece_count());
-        Ok(Look::Fit(have, report.stamps))
-    }
-
-    /// Reads pieces as a check does ([`storage::Checker`]): what it finds is synced first, and if the
-    /// page cache cannot be believed, read from the disk. `None` if the disk refuses.
-    fn check(&self, world: &World, machine: Machine, pieces: &Bitfield) -> Option<Bitfield> {
-        for path in self.torrent.paths.iter() {
-            match world.sync_file(machine, path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return None,
-                _ => {}
+            let (world, machine) = (&disk.world, disk.machine);
+            self.check_files(world, machine, &trusted).context("resume data claims too much")?;
+            self.check_platter(world, machine, &trusted).context("resume data claims too much")?;
+            if doubtful.is_none() {
+                (self.unfit, self.is_harmed, self.removed) = (0, false, None);
+                self.claimed.clone_from(&trusted);
+                self.lost = Bitfield::none(piece_count);
+                return Ok(Look::Fit(trusted, stamps));
+            }
+            self.rechecks += u32::from(self.kept.is_some());
+            if !self.check(disk, &doubtful, trusted, has_cause)? {
+                return Ok(Look::Refused);
             }
         }
-        if self.kept.as_ref().is_some_and(|kept| kept.suspects_cache) {
-            world.drop_clean_pages(machine);
+    }
+
+    /// Has pieces read beside those that are trusted, and keeps what comes of it as the session does;
+    /// `false` if the disk had an error.
+    fn check(
+        &mut self,
+        disk: &mut CheckedDisk,
+        pieces: &Bitfield,
+        trusted: Bitfield,
+        has_cause: bool,
+    ) -> Result<bool> {
+        let (layout, known) = (Arc::clone(&self.torrent.layout), self.kept.clone());
+        let suspected = known.as_ref().is_some_and(|kept| kept.suspects_cache);
+        let Some(CheckOutcome { have: mut found, stamps, cancelled, error }) =
+            disk.check(&self.torrent, pieces, suspected)
+        else {
+            return Ok(false);
+        };
+        ensure!(error.is_none() || has_cause, "an error without a cause: {error:?}");
+        if cancelled {
+            self.kept = Some(ResumeData::unknown(&layout, &stamps));
+            self.verify = true;
+            return Ok(false);
         }
-        let mut good = Bitfield::none(pieces.piece_count());
-        let found = self.pieces(pieces).filter(|&p| self.torrent.shows(world, machine, p));
-        found.for_each(|piece| {
-            good.set(piece);
-        });
-        Some(good)
+        let all_is_read = trusted.is_none() && found.is_all();
+        self.lost = Bitfield::none(found.piece_count());
+        self.check_platter(&disk.world, disk.machine, &found).context("it was checked")?;
+        found.add_all(&trusted);
+        let suspects_cache = suspected && !all_is_read;
+        self.kept = Some(ResumeData { have: found, stamps, is_final: true, suspects_cache });
+        // Its operator looks after what could not be read and can be had nowhere else.
+        self.verify = error.is_some() && self.is_source;
+        Ok(error.is_none())
     }
 
     /// The operator puts files back, or has all of it checked.

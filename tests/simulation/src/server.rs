@@ -2,7 +2,7 @@
 //! keeps, and no more.
 
 use crate::{
-    held::{Held, Look, RETRY_AFTER},
+    held::{CheckedDisk, Held, Look, RETRY_AFTER},
     torrent::{ROOT, Torrent},
 };
 use anyhow::{Context, Result, bail, ensure};
@@ -53,6 +53,7 @@ pub struct Server {
     settings: Settings,
     shards: usize,
     process: Option<Process>,
+    checked: CheckedDisk,
     /// When the whole process is started.
     start_at: Option<Duration>,
     /// Until then a local error has a cause.
@@ -89,6 +90,7 @@ impl Server {
             settings: Settings { sync_interval: rng.u32(1..6), ..Settings::default() },
             shards,
             process: None,
+            checked: CheckedDisk::new(world, machine),
             start_at: Some(world.now()),
             faulty_until: Duration::ZERO,
             calm_at: None,
@@ -118,7 +120,10 @@ impl Server {
 
     /// Whether all its torrents are complete and sound.
     pub fn is_complete(&self) -> bool {
-        self.held.iter().all(|held| held.is_complete && !held.is_harmed)
+        let is_sound = |held: &Held| held.is_complete && !held.is_harmed;
+        self.held
+            .iter()
+            .all(|held| is_sound(held) && held.has_empty_files(&self.world, self.machine))
     }
 
     /// Whether its process is there.
@@ -267,7 +272,9 @@ impl Server {
             return Ok(());
         }
         held.start_at = None;
-        let found = held.look(&self.world, self.machine).context(format!("torrent {}", at + 1))?;
+        let has_cause = now < self.faulty_until;
+        let found = held.look(&mut self.checked, has_cause);
+        let found = found.with_context(|| format!("torrent {}", at + 1))?;
         let Look::Fit(have, stamps) = found else {
             held.is_complete = false;
             held.start_at = Some(now + RETRY_AFTER);
@@ -349,6 +356,7 @@ impl Server {
     pub fn crash(&mut self, how: Crash, pause: Duration) -> Result<()> {
         self.world.crash(self.machine, how);
         self.process = None;
+        self.checked = CheckedDisk::new(&self.world, self.machine);
         for held in &mut self.held {
             (held.is_complete, held.is_running, held.start_at) = (false, false, None);
         }

@@ -6,12 +6,11 @@ use metainfo::{Bitfield, InfoHash, Layout};
 use std::{
     collections::VecDeque,
     io,
-    os::unix::fs::MetadataExt,
     path::Path,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
-use storage::{FileStamp, ResumeData, check_stamps, device_of, free_space, part_file};
+use storage::{FileStamp, ResumeData, allocated, check_stamps, device_of, free_space, part_file};
 
 /// Threads that look.
 const LOOKERS: usize = 4;
@@ -22,25 +21,34 @@ const LOOKERS_MOST: usize = 64;
 /// A look that takes longer hangs.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-pub(super) struct Look {
-    pub(super) id: TorrentId,
-    pub(super) info_hash: InfoHash,
-    pub(super) layout: Arc<Layout>,
-    pub(super) root: Arc<Path>,
-    pub(super) resume: Option<Arc<ResumeData>>,
+/// A look at a torrent's files.
+pub struct Look {
+    /// Its number.
+    pub id: TorrentId,
+    /// Names the part file.
+    pub info_hash: InfoHash,
+    /// Its files.
+    pub layout: Arc<Layout>,
+    /// The folder that they are in.
+    pub root: Arc<Path>,
+    /// What is remembered of them.
+    pub resume: Option<Arc<ResumeData>>,
     /// Bytes that are still to be written.
-    pub(super) left: u64,
+    pub left: u64,
     /// Bytes that have been.
-    pub(super) have_bytes: u64,
+    pub have_bytes: u64,
 }
 
 /// What a look found.
 #[derive(Debug)]
-pub(super) enum Found {
-    /// These pieces can be taken as had; those in `doubtful` must be checked first.
+pub enum Found {
+    /// They are as fit as they can be.
     Files {
+        /// Pieces that can be taken as had.
         trusted: Bitfield,
+        /// Pieces that must be checked first.
         doubtful: Bitfield,
+        /// How the files look.
         stamps: Vec<FileStamp>,
         /// Which device they are on; 0 if that is not known.
         device: u64,
@@ -170,7 +178,8 @@ impl Shared {
 }
 
 impl Look {
-    fn carry_out(&self) -> Found {
+    /// Looks. Blocks.
+    pub fn carry_out(&self) -> Found {
         let found = match &self.resume {
             Some(resume) => self.compare(resume),
             None => self.discover(),
@@ -257,6 +266,6 @@ impl Look {
     fn reserved(&self) -> u64 {
         let files = self.layout.files().filter(|(_, file)| !file.is_pad());
         let paths = files.map(|(_, file)| self.root.join(file.path().as_path()));
-        paths.filter_map(|path| std::fs::metadata(path).ok()).map(|meta| meta.blocks() * 512).sum()
+        paths.filter_map(|path| allocated(&path).ok()).sum()
     }
 }

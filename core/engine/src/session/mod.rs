@@ -10,7 +10,7 @@ mod copies;
 mod database;
 mod fetch;
 mod line;
-mod looker;
+pub(crate) mod looker;
 mod movers;
 mod queue;
 mod scripts;

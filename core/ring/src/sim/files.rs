@@ -54,7 +54,7 @@ pub(super) struct Flight {
 }
 
 impl Inner {
-    fn chance(&mut self, in_a_million: u32) -> bool {
+    pub(super) fn chance(&mut self, in_a_million: u32) -> bool {
         in_a_million > 0 && self.rng.u32(..1_000_000) < in_a_million
     }
 
@@ -94,6 +94,7 @@ impl Inner {
             return;
         }
         state.disk.operations += 1;
+        state.disk.write_back(self.now);
         tracing::trace!(at = ?self.now, machine, ?op, "disk");
         let done = self.carry_out(machine, op, token, syncing);
         self.mail(Some(ring), Mail::Event(Event::File(done)));

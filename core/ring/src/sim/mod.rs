@@ -12,10 +12,12 @@
 mod disk;
 mod driver;
 mod files;
+mod host;
 mod net;
 mod traffic;
 
 pub use files::{DiskFaults, OpenFile};
+pub use host::{Host, HostFile, here};
 pub use net::Network;
 
 use crate::{Event, FileStat, ListenerId, OpenOptions, Ring, RingConfig, Waker, file::Closing};
