@@ -10,5 +10,7 @@ pub mod limits;
 pub mod tracker;
 
 pub use tracker::driver::{Announcer, AnnouncerHandle, Config};
+#[cfg(feature = "sim")]
+pub use tracker::simulated;
 pub use tracker::status::{AnnounceState, TrackerStatus};
 pub use tracker::{Progress, TorrentAnnounce, TorrentKey, TrackerEvent};

@@ -7,18 +7,20 @@
 
 mod flight;
 mod handle;
+mod network;
 mod scrape;
 mod work;
 
 pub use handle::AnnouncerHandle;
 
+#[cfg(feature = "sim")]
+use super::simulated::SimNetwork;
 use super::{
     TorrentKey, TrackerEvent,
     pacer::{Pace, Pacer},
-    resolver::Resolver,
-    transport::HttpClients,
     udp::UdpTrackers,
 };
+use network::Network;
 use std::{
     collections::{BTreeSet, HashMap},
     io,
@@ -26,7 +28,7 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use tokio::{net::UdpSocket, sync::mpsc, task::JoinSet, time::Instant};
+use tokio::{sync::mpsc, task::JoinSet};
 use work::Driver;
 
 /// How to announce.
@@ -38,6 +40,9 @@ pub struct Config {
     pub port: u16,
     /// Lets trackers know us again after our address changed; `None` draws one.
     pub key: Option<u32>,
+    /// Decides the order within tiers, transaction ids, and how far torrents drift apart; `None` draws
+    /// one.
+    pub seed: Option<u64>,
     /// Peers asked for in each announce but the last.
     pub numwant: u32,
     /// The address that IPv4 requests are sent from.
@@ -61,6 +66,7 @@ impl Default for Config {
             user_agent: "Ringseed/0.1.0".into(),
             port: 51413,
             key: None,
+            seed: None,
             numwant: 80,
             source_v4: Ipv4Addr::UNSPECIFIED,
             source_v6: Ipv6Addr::UNSPECIFIED,
@@ -85,32 +91,42 @@ impl Announcer {
     /// cannot be set up.
     pub fn spawn(config: Config, sink: mpsc::Sender<TrackerEvent>) -> io::Result<AnnouncerHandle> {
         let sources = [IpAddr::V4(config.source_v4), IpAddr::V6(config.source_v6)];
-        let sockets = sources.map(udp_socket);
-        let sockets = match sockets {
-            [Err(error), Err(_)] => return Err(error),
-            sockets => sockets.map(Result::ok),
-        };
-        let resolver = Resolver::default();
-        let http = HttpClients::new(&resolver, &config.user_agent, sources, config.http_timeout)
-            .map_err(io::Error::other)?;
+        let network = Network::system(&config.user_agent, sources, config.http_timeout)?;
+        Ok(Announcer::spawn_on(config, network, sink))
+    }
+
+    /// The same on a simulated network.
+    #[cfg(feature = "sim")]
+    pub(super) fn spawn_simulated(
+        config: Config,
+        network: &SimNetwork,
+        sink: mpsc::Sender<TrackerEvent>,
+    ) -> AnnouncerHandle {
+        Announcer::spawn_on(config, Network::simulated(network), sink)
+    }
+
+    fn spawn_on(
+        config: Config,
+        network: Network,
+        sink: mpsc::Sender<TrackerEvent>,
+    ) -> AnnouncerHandle {
+        let mut rng = fastrand::Rng::with_seed(config.seed.unwrap_or_else(|| fastrand::u64(..)));
         let statuses = Arc::default();
         let (handle, commands) = AnnouncerHandle::new(Arc::clone(&statuses));
         let (reports_in, reports) = mpsc::unbounded_channel();
         let driver = Driver {
-            key: config.key.unwrap_or_else(|| fastrand::u32(..)),
+            key: config.key.unwrap_or_else(|| rng.u32(..)),
             pacer: Pacer::new(config.pace),
-            udp: UdpTrackers::new(config.udp_first_wait, fastrand::u64(..)),
+            udp: UdpTrackers::new(config.udp_first_wait, rng.u64(..)),
+            rng,
             config,
-            started: Instant::now(),
+            network,
             commands,
             reports_in,
             reports,
             statuses,
             unsent: None,
             sink,
-            sockets,
-            resolver,
-            http,
             tasks: JoinSet::new(),
             torrents: HashMap::new(),
             slots: HashMap::new(),
@@ -124,14 +140,8 @@ impl Announcer {
             leaving: None,
         };
         tokio::spawn(driver.run());
-        Ok(handle)
+        handle
     }
-}
-
-fn udp_socket(source: IpAddr) -> io::Result<UdpSocket> {
-    let socket = std::net::UdpSocket::bind(SocketAddr::new(source, 0))?;
-    socket.set_nonblocking(true)?;
-    UdpSocket::from_std(socket)
 }
 
 /// Events for a receiver that is busy, merged by torrent.

@@ -4,6 +4,8 @@ pub mod driver;
 pub mod http;
 pub mod pacer;
 mod resolver;
+#[cfg(feature = "sim")]
+pub mod simulated;
 pub mod status;
 pub mod torrent;
 mod transport;

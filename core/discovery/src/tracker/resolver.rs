@@ -2,6 +2,8 @@
 //! asked for once in a while by one of them, the others waiting for its answer.
 
 use super::TrackerError;
+#[cfg(feature = "sim")]
+use super::simulated::SimNetwork;
 use crate::limits;
 use std::{
     collections::HashMap,
@@ -15,6 +17,9 @@ use tokio::time::Instant;
 #[derive(Clone, Default)]
 pub struct Resolver {
     names: Arc<Mutex<HashMap<String, Arc<Name>>>>,
+    /// Who is asked in the system's place.
+    #[cfg(feature = "sim")]
+    network: Option<SimNetwork>,
 }
 
 #[derive(Default)]
@@ -29,6 +34,12 @@ struct Known {
 }
 
 impl Resolver {
+    /// A cache in front of a simulated network's names.
+    #[cfg(feature = "sim")]
+    pub fn simulated(network: &SimNetwork) -> Resolver {
+        Resolver { network: Some(network.clone()), ..Resolver::default() }
+    }
+
     /// The addresses of `host`, a name or an address; never empty.
     ///
     /// # Errors
@@ -43,7 +54,7 @@ impl Resolver {
         if let Some(known) = known.as_ref().filter(|known| Instant::now() < known.until) {
             return known.addresses.clone();
         }
-        let fresh = look_up(host).await;
+        let fresh = self.look_up(host).await;
         let lifetime = lifetime(fresh.is_ok());
         let addresses = match (fresh, known.take().map(|old| old.addresses)) {
             (Err(_), Some(Ok(old))) => Ok(old),
@@ -51,6 +62,14 @@ impl Resolver {
         };
         *known = Some(Known { addresses: addresses.clone(), until: Instant::now() + lifetime });
         addresses
+    }
+
+    async fn look_up(&self, host: &str) -> Result<Arc<[IpAddr]>, TrackerError> {
+        #[cfg(feature = "sim")]
+        if let Some(network) = &self.network {
+            return network.look_up(host).await;
+        }
+        look_up(host).await
     }
 
     fn name(&self, host: &str) -> Arc<Name> {

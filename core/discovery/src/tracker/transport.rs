@@ -1,9 +1,51 @@
 //! One HTTP request to a tracker, over one address family.
 
+#[cfg(feature = "sim")]
+use super::simulated::SimNetwork;
 use super::{Retry, TrackerError, resolver::Resolver};
 use crate::limits;
 use reqwest::{Client, StatusCode, Url, header::RETRY_AFTER, redirect};
 use std::{error::Error, net::IpAddr, sync::Once, time::Duration};
+
+/// Who carries requests.
+#[derive(Clone)]
+pub enum Http {
+    /// The system's sockets.
+    System(HttpClients),
+    /// A simulated network.
+    #[cfg(feature = "sim")]
+    Simulated(SimNetwork),
+}
+
+impl Http {
+    /// The body of the answer, whatever its status, if it looks like a tracker's.
+    ///
+    /// # Errors
+    /// If there is no answer, it is larger than [`limits::HTTP_BODY`], or it has an error status and
+    /// is not bencoded.
+    pub async fn get(&self, url: &str, over_ipv6: bool) -> Result<Vec<u8>, TrackerError> {
+        let answer = match self {
+            Http::System(clients) => clients.get(url, over_ipv6).await,
+            #[cfg(feature = "sim")]
+            Http::Simulated(network) => network.get(url, over_ipv6).await,
+        }?;
+        if answer.status.is_success() || answer.body.starts_with(b"d") {
+            return Ok(answer.body);
+        }
+        Err(error_status(answer.status, answer.retry_after))
+    }
+}
+
+/// What came back for a request.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct HttpAnswer {
+    /// Its status.
+    pub status: StatusCode,
+    /// Seconds in its `Retry-After`.
+    pub retry_after: Option<u64>,
+    /// What it carries.
+    pub body: Vec<u8>,
+}
 
 /// A client for each family, so that a tracker learns both our addresses (BEP 7).
 #[derive(Clone)]
@@ -47,17 +89,12 @@ impl HttpClients {
         Ok(HttpClients { v4: build(sources[0])?, v6: build(sources[1])? })
     }
 
-    /// The body of the answer, whatever its status, if it looks like a tracker's.
-    ///
-    /// # Errors
-    /// If there is no answer, it is larger than [`limits::HTTP_BODY`], or it has an error status and
-    /// is not bencoded.
-    pub async fn get(&self, url: &str, over_ipv6: bool) -> Result<Vec<u8>, TrackerError> {
+    async fn get(&self, url: &str, over_ipv6: bool) -> Result<HttpAnswer, TrackerError> {
         let client = if over_ipv6 { &self.v6 } else { &self.v4 };
         let mut response = client.get(url).send().await.map_err(failed)?;
         let status = response.status();
         let retry = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
-        let retry = retry.and_then(|seconds| seconds.trim().parse().ok());
+        let retry_after = retry.and_then(|seconds| seconds.trim().parse().ok());
         let mut body = vec![];
         while let Some(chunk) = response.chunk().await.map_err(failed)? {
             if body.len() + chunk.len() > limits::HTTP_BODY {
@@ -65,10 +102,7 @@ impl HttpClients {
             }
             body.extend_from_slice(&chunk);
         }
-        if status.is_success() || body.starts_with(b"d") {
-            return Ok(body);
-        }
-        Err(error_status(status, retry))
+        Ok(HttpAnswer { status, retry_after, body })
     }
 }
 

@@ -1,18 +1,18 @@
 //! One announce or scrape under way: which addresses it goes to, and what came of it.
 
-use super::Slot;
+use super::{Slot, network::Network};
 use crate::{
     limits,
     tracker::{
         Announce, AnnounceReply, Counts, TrackerError, http,
-        transport::HttpClients,
+        transport::Http,
         udp::{Ask, Reply},
         url::{Scheme, TrackerUrl},
     },
 };
 use metainfo::InfoHash;
 use std::{
-    net::{IpAddr, SocketAddr, UdpSocket},
+    net::{IpAddr, SocketAddr},
     sync::Arc,
 };
 
@@ -48,7 +48,7 @@ pub(super) enum Report {
 
 impl Flight {
     /// One endpoint for each family to be used.
-    pub fn endpoints(&self, addresses: &[IpAddr]) -> Vec<SocketAddr> {
+    pub fn endpoints(&self, addresses: &[IpAddr], network: &Network) -> Vec<SocketAddr> {
         let port = self.url.port();
         let first = |v6: bool| addresses.iter().find(|ip| ip.is_ipv6() == v6);
         let mut endpoints: Vec<SocketAddr> = [first(false), first(true)]
@@ -56,8 +56,8 @@ impl Flight {
             .flatten()
             .map(|&ip| SocketAddr::new(ip, port))
             .collect();
-        if endpoints.len() > 1 && endpoints.iter().any(|&to| has_route(to)) {
-            endpoints.retain(|&to| has_route(to));
+        if endpoints.len() > 1 && endpoints.iter().any(|&to| network.has_route(to)) {
+            endpoints.retain(|&to| network.has_route(to));
         }
         endpoints
     }
@@ -74,19 +74,9 @@ impl Flight {
     }
 }
 
-/// Whether the system knows a way to the address. Connecting a UDP socket sends nothing.
-fn has_route(to: SocketAddr) -> bool {
-    let any: SocketAddr = if to.is_ipv6() {
-        (std::net::Ipv6Addr::UNSPECIFIED, 0).into()
-    } else {
-        (std::net::Ipv4Addr::UNSPECIFIED, 0).into()
-    };
-    UdpSocket::bind(any).and_then(|socket| socket.connect(to)).is_ok()
-}
-
 /// Asks an HTTP tracker.
 pub(super) async fn ask_http(
-    http: HttpClients,
+    http: Http,
     url: Arc<TrackerUrl>,
     question: Question,
     over_ipv6: bool,

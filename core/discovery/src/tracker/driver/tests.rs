@@ -11,8 +11,8 @@ use std::{
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpListener,
-    time::timeout,
+    net::{TcpListener, UdpSocket},
+    time::{Instant, timeout},
 };
 
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -4,6 +4,7 @@ use super::{
     Config, Outbox, Slot, Timers,
     flight::{Flight, Question, Report, announce_reply, ask_http, merge_peers, scrape_reply},
     handle::{Command, Statuses},
+    network::Network,
 };
 use crate::{
     limits,
@@ -11,9 +12,7 @@ use crate::{
         Announce, AnnounceReply, Event, Moment, TorrentAnnounce, TorrentKey, TrackerError,
         TrackerEvent,
         pacer::Pacer,
-        resolver::Resolver,
         torrent::{Due, TorrentTrackers, Urgency},
-        transport::HttpClients,
         udp::{Reply, Transmit, UdpTrackers},
         url::TrackerUrl,
     },
@@ -21,30 +20,26 @@ use crate::{
 use std::{
     collections::{BTreeSet, HashMap},
     io,
-    net::{IpAddr, SocketAddr},
+    net::IpAddr,
     sync::{Arc, PoisonError},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 use tokio::{
-    net::UdpSocket,
     sync::{mpsc, oneshot},
     task::JoinSet,
-    time::Instant,
 };
 
 pub(super) struct Driver {
     pub config: Config,
     pub key: u32,
-    pub started: Instant,
+    pub rng: fastrand::Rng,
+    pub network: Network,
     pub commands: mpsc::UnboundedReceiver<Command>,
     /// Unbounded, but with one report at most for each request in flight.
     pub reports_in: mpsc::UnboundedSender<Report>,
     pub reports: mpsc::UnboundedReceiver<Report>,
     pub statuses: Statuses,
     pub sink: mpsc::Sender<TrackerEvent>,
-    pub sockets: [Option<UdpSocket>; 2],
-    pub resolver: Resolver,
-    pub http: HttpClients,
     pub tasks: JoinSet<()>,
     pub torrents: HashMap<Slot, Torrent>,
     /// The slot of each key, for those that have not been removed.
@@ -90,7 +85,7 @@ pub(super) struct Leaving {
 enum Wake {
     Command(Option<Command>),
     Report(Report),
-    Packets(usize),
+    Packets,
     Writable,
     Sink(Option<mpsc::OwnedPermit<TrackerEvent>>),
     Time,
@@ -104,23 +99,25 @@ impl Driver {
             if self.is_over() {
                 break;
             }
-            let next = self.next_time().map(|at| self.started + at);
+            let next = self.next_time();
+            // What callers and requests tell comes first, as it is bounded by what there is; what
+            // comes by one address family cannot hold up the other.
             let wake = tokio::select! {
+                biased;
                 command = self.commands.recv(), if self.leaving.is_none() => Wake::Command(command),
                 Some(report) = self.reports.recv() => Wake::Report(report),
-                () = readable(&self.sockets[0]) => Wake::Packets(0),
-                () = readable(&self.sockets[1]) => Wake::Packets(1),
-                () = writable(&self.sockets, &self.unsent) => Wake::Writable,
                 permit = self.sink.clone().reserve_owned(), if !self.outbox.is_empty() => {
                     Wake::Sink(permit.ok())
                 }
-                () = sleep_until(next) => Wake::Time,
+                () = self.network.writable(&self.unsent) => Wake::Writable,
+                () = self.network.readable() => Wake::Packets,
+                () = self.network.sleep_until(next) => Wake::Time,
             };
             match wake {
                 Wake::Command(None) => break,
                 Wake::Command(Some(command)) => self.obey_all(command),
                 Wake::Report(report) => self.hear(report),
-                Wake::Packets(family) => self.receive(family, &mut buffer),
+                Wake::Packets => [0, 1].into_iter().for_each(|at| self.receive(at, &mut buffer)),
                 Wake::Sink(permit) => self.deliver(permit),
                 Wake::Time | Wake::Writable => {}
             }
@@ -132,7 +129,7 @@ impl Driver {
 
     /// Everything that follows from what has been heard and from the time, until nothing more does.
     fn advance(&mut self) {
-        let now = self.moment().at;
+        let now = self.network.now();
         self.udp.handle_timeout(now);
         self.finish_udp();
         while let Some(&(at, slot)) = self.timers.first()
@@ -153,13 +150,8 @@ impl Driver {
         while self.tasks.try_join_next().is_some() {}
     }
 
-    fn moment(&self) -> Moment {
-        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Moment { at: self.started.elapsed(), unix: unix.as_secs() }
-    }
-
     fn next_time(&self) -> Option<Duration> {
-        let now = self.started.elapsed();
+        let now = self.network.now();
         let timer = self.timers.first().map(|&(at, _)| at);
         let may_launch = self.flights.len() < self.config.in_flight;
         let pacer = self.pacer.next_at(now).filter(|_| may_launch);
@@ -171,7 +163,7 @@ impl Driver {
 
     fn is_over(&self) -> bool {
         let Some(leaving) = &self.leaving else { return false };
-        let now = self.started.elapsed();
+        let now = self.network.now();
         let owing = self.torrents.values().any(|torrent| torrent.trackers.owes_stopped());
         now >= leaving.deadline
             || self.torrents.is_empty()
@@ -189,7 +181,7 @@ impl Driver {
     }
 
     fn obey(&mut self, command: Command) {
-        let now = self.started.elapsed();
+        let now = self.network.now();
         match command {
             Command::Add(about) => self.add(*about),
             Command::Remove(key) => self.remove(key),
@@ -224,7 +216,7 @@ impl Driver {
         let slot = self.next_slot;
         self.next_slot += 1;
         let trackers =
-            TorrentTrackers::new(&about.trackers, &mut self.next_tracker, fastrand::u64(..));
+            TorrentTrackers::new(&about.trackers, &mut self.next_tracker, self.rng.u64(..));
         self.slots.insert(about.key, slot);
         self.torrents.insert(slot, Torrent { about, trackers, timer: None, removed: false });
         self.changed.insert(slot);
@@ -232,7 +224,7 @@ impl Driver {
 
     fn remove(&mut self, key: TorrentKey) {
         let Some(slot) = self.slots.remove(&key) else { return };
-        let now = self.started.elapsed();
+        let now = self.network.now();
         if let Some(torrent) = self.torrents.get_mut(&slot) {
             torrent.removed = true;
             torrent.trackers.stop(now);
@@ -247,7 +239,7 @@ impl Driver {
             return;
         }
         self.config.port = port;
-        let now = self.started.elapsed();
+        let now = self.network.now();
         for (&slot, torrent) in &mut self.torrents {
             torrent.trackers.want_peers(now);
             self.changed.insert(slot);
@@ -255,7 +247,7 @@ impl Driver {
     }
 
     fn leave(&mut self, deadline: Duration, done: oneshot::Sender<()>) {
-        let now = self.started.elapsed();
+        let now = self.network.now();
         self.config.in_flight = self.config.in_flight.max(limits::SHUTDOWN_IN_FLIGHT);
         self.pacer.hurry(limits::SHUTDOWN_IN_FLIGHT_PER_HOST);
         for (&slot, torrent) in &mut self.torrents {
@@ -287,7 +279,7 @@ impl Driver {
     /// Begins what the pacer lets go.
     fn launch(&mut self) {
         while self.flights.len() < self.config.in_flight {
-            let now = self.moment();
+            let now = self.network.moment();
             let Some((host, job)) = self.pacer.pop(now.at) else { break };
             self.changed.insert(job.slot);
             let subject = (job.slot, job.tracker);
@@ -341,7 +333,7 @@ impl Driver {
         if let Ok(ip) = name.parse::<IpAddr>() {
             return self.resolved(id, Ok([ip].into()));
         }
-        let (resolver, reports) = (self.resolver.clone(), self.reports_in.clone());
+        let (resolver, reports) = (self.network.resolver.clone(), self.reports_in.clone());
         self.tasks.spawn(async move {
             let _ = reports.send(Report::Resolved(id, resolver.resolve(&name).await));
         });
@@ -355,13 +347,13 @@ impl Driver {
     }
 
     fn resolved(&mut self, id: u64, addresses: Result<Arc<[IpAddr]>, TrackerError>) {
-        let now = self.started.elapsed();
+        let now = self.network.now();
         let Some(flight) = self.flights.get_mut(&id) else { return };
         let addresses = match addresses {
             Ok(addresses) => addresses,
             Err(error) => return self.answered(id, Err(error)),
         };
-        let endpoints = flight.endpoints(&addresses);
+        let endpoints = flight.endpoints(&addresses, &self.network);
         flight.parts = endpoints.len();
         for to in endpoints {
             if let Some(ask) = flight.udp_ask() {
@@ -369,7 +361,7 @@ impl Driver {
                 continue;
             }
             let asking = ask_http(
-                self.http.clone(),
+                self.network.http.clone(),
                 flight.url.clone(),
                 flight.question.clone(),
                 to.is_ipv6(),
@@ -383,7 +375,7 @@ impl Driver {
 
     /// One of the flight's answers has come; see [`Flight`] for what it counts.
     fn answered(&mut self, id: u64, reply: Result<Reply, TrackerError>) {
-        let now = self.moment();
+        let now = self.network.moment();
         let Some(flight) = self.flights.get_mut(&id) else { return };
         flight.parts = flight.parts.saturating_sub(1);
         let decided = match &reply {
@@ -430,10 +422,9 @@ impl Driver {
     }
 
     fn receive(&mut self, family: usize, buffer: &mut [u8]) {
-        let now = self.started.elapsed();
-        let Some(socket) = &self.sockets[family] else { return };
+        let now = self.network.now();
         for _ in 0..limits::PACKETS_PER_TURN {
-            match socket.try_recv_from(buffer) {
+            match self.network.try_receive(family, buffer) {
                 Ok((length, from)) => self.udp.receive(now, from, &buffer[..length]),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 // An ICMP error of an earlier packet: the timeouts deal with it.
@@ -444,11 +435,7 @@ impl Driver {
 
     fn transmit(&mut self) {
         while let Some(transmit) = self.unsent.take().or_else(|| self.udp.poll_transmit()) {
-            let sent = match socket_for(&self.sockets, transmit.to) {
-                Some(socket) => socket.try_send_to(&transmit.packet, transmit.to).map(|_| ()),
-                None => Err(io::Error::other("no socket for this address family")),
-            };
-            match sent {
+            match self.network.try_send(&transmit) {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.unsent = Some(transmit);
@@ -470,7 +457,7 @@ impl Driver {
         if self.changed.is_empty() {
             return;
         }
-        let now = self.moment();
+        let now = self.network.moment();
         let mut statuses = self.statuses.write().unwrap_or_else(PoisonError::into_inner);
         for slot in std::mem::take(&mut self.changed) {
             let Some(torrent) = self.torrents.get(&slot) else { continue };
@@ -509,32 +496,5 @@ impl Driver {
                 Err(_) => return,
             };
         }
-    }
-}
-
-async fn readable(socket: &Option<UdpSocket>) {
-    match socket {
-        // An error shows at the next receive.
-        Some(socket) => drop(socket.readable().await),
-        None => std::future::pending().await,
-    }
-}
-
-fn socket_for(sockets: &[Option<UdpSocket>; 2], to: SocketAddr) -> Option<&UdpSocket> {
-    sockets[usize::from(to.is_ipv6())].as_ref()
-}
-
-async fn writable(sockets: &[Option<UdpSocket>; 2], unsent: &Option<Transmit>) {
-    match unsent.as_ref().and_then(|unsent| socket_for(sockets, unsent.to)) {
-        // An error shows at the next send.
-        Some(socket) => drop(socket.writable().await),
-        None => std::future::pending().await,
-    }
-}
-
-async fn sleep_until(at: Option<Instant>) {
-    match at {
-        Some(at) => tokio::time::sleep_until(at).await,
-        None => std::future::pending().await,
     }
 }

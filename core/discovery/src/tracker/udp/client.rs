@@ -173,8 +173,9 @@ impl UdpTrackers {
 
     /// The socket cannot reach the endpoint: fails everything that waits for it.
     pub fn unreachable(&mut self, to: SocketAddr, why: &str) {
-        let affected: Vec<u32> =
+        let mut affected: Vec<u32> =
             self.transactions.iter().filter(|(_, t)| t.to == to).map(|(&id, _)| id).collect();
+        affected.sort_unstable();
         for id in affected {
             match self.transactions.get(&id).map(|transaction| &transaction.purpose) {
                 Some(Purpose::Connect) => {
