@@ -80,6 +80,17 @@ pub fn exists(path: &Path) -> bool {
     metadata(path).is_ok()
 }
 
+/// Makes a file of these bytes, or makes it anew. Blocks.
+pub fn write_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    open(path, Access::Rewrite)?.write_all_at(bytes, 0)
+}
+
+/// Makes a folder and those above it, as far as they are missing. Blocks.
+pub fn make_folders(path: &Path) -> io::Result<()> {
+    simulated!(host => host.make_folders(path));
+    fs::create_dir_all(path)
+}
+
 /// Bytes of the disk that the file takes. Blocks.
 pub fn allocated(path: &Path) -> io::Result<u64> {
     metadata(path).map(|meta| meta.allocated())
@@ -122,8 +133,8 @@ pub(crate) fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
     }
 }
 
-/// unlink(2).
-pub(crate) fn remove_file(path: &Path) -> io::Result<()> {
+/// Deletes a file. Blocks.
+pub fn remove_file(path: &Path) -> io::Result<()> {
     simulated!(host => host.unlink(path));
     fs::remove_file(path)
 }

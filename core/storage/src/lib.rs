@@ -28,7 +28,7 @@ pub use check::{
     CheckEvent, CheckHandle, CheckOutcome, CheckProgress, CheckRequest, CheckWorker, Checker,
 };
 pub use create::{CreateProgress, CreateRequest, CreateTorrentError, create_torrent};
-pub use disk::{allocated, exists};
+pub use disk::{allocated, exists, make_folders, remove_file, write_file};
 pub use error::StorageError;
 pub use limits::StoreLimits;
 pub use paths::part_file;

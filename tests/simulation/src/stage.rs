@@ -4,6 +4,7 @@ use crate::{
     peer::{Manner, Peer},
     server::{Culprits, Server},
     torrent::Torrent,
+    tracker::Trackers,
 };
 use anyhow::{Context, Result, ensure};
 use ring::sim::World;
@@ -14,12 +15,6 @@ const TURNS: u64 = 20_000_000;
 
 /// Time that servers get to end in good order.
 const END_PATIENCE: Duration = Duration::from_secs(30);
-
-/// How often the trackers answer.
-const TRACKER_INTERVAL: Duration = Duration::from_secs(5);
-
-/// Addresses in an answer of a tracker.
-const ADDRESSES: usize = 8;
 
 /// What a disk holds that is never full.
 const GIB: u64 = 1 << 30;
@@ -36,11 +31,10 @@ pub struct Stage {
     pub peers: Vec<(usize, Peer)>,
     /// For decisions of the scenario.
     pub rng: fastrand::Rng,
-    /// Announces in a hundred that the tracker fails to answer.
-    pub tracker_fails: u32,
+    /// Where they find each other.
+    pub trackers: Trackers,
     /// Who sends wrong bytes.
     pub culprits: Culprits,
-    next_answer: Duration,
     turns: u64,
 }
 
@@ -61,16 +55,21 @@ impl Stage {
         let world = World::new(seed)?;
         world.schedule_by_hand();
         let mut rng = world.fork_random();
-        let torrents = torrents.iter().map(|lengths| Torrent::new(&mut rng, lengths, piece_length));
+        let trackers = Trackers::new(&world);
+        // What the process draws by itself: ids of peers.
+        fastrand::seed(seed);
+        let torrents = torrents
+            .iter()
+            .map(|lengths| Torrent::new(&mut rng, lengths, piece_length, trackers.tiers()))
+            .collect::<Result<_>>()?;
         Ok(Stage {
+            trackers,
             world,
-            torrents: torrents.collect::<Result<_>>()?,
+            torrents,
             servers: Vec::new(),
             peers: Vec::new(),
             rng,
-            tracker_fails: 0,
             culprits: Culprits::default(),
-            next_answer: Duration::ZERO,
             turns: 0,
         })
     }
@@ -85,8 +84,9 @@ impl Stage {
     /// Adds a server of so many shards that has all of the first torrent, or nothing of it.
     pub fn add_server(&mut self, shards: usize, is_full: bool) -> Result<&mut Server> {
         let (addr, culprits) = (self.addr(), self.culprits.clone());
-        let mut server = Server::new(&self.world, &mut self.rng, addr, shards, GIB, &culprits)?;
-        server.add(&self.torrents[0], &mut self.rng, is_full)?;
+        let (world, rng, trackers) = (&self.world, &mut self.rng, &self.trackers);
+        let mut server = Server::new(world, rng, addr, shards, GIB, &culprits, trackers)?;
+        server.add(&self.torrents[0], is_full)?;
         self.servers.push(server);
         Ok(self.servers.last_mut().expect("it was pushed just now"))
     }
@@ -104,6 +104,7 @@ impl Stage {
         if manner == Manner::Corrupts {
             self.culprits.borrow_mut().insert(addr.ip());
         }
+        self.trackers.put(torrent.info_hash.0, addr, !manner.is_leech());
         self.peers.push((0, peer));
         Ok(())
     }
@@ -135,17 +136,14 @@ impl Stage {
         let servers = self.servers.iter().filter_map(Server::due);
         let peers = self.peers.iter().filter_map(|(_, peer)| peer.due());
         let all = servers.chain(peers).chain(self.world.next());
-        all.chain([self.next_answer]).min().unwrap_or_default().max(self.world.now())
+        all.chain(self.trackers.due()).min().unwrap_or_default().max(self.world.now())
     }
 
     fn turn(&mut self) -> Result<()> {
         let now = self.world.now();
         self.turns += 1;
         ensure!(self.turns < TURNS, "the run goes round in circles");
-        if now >= self.next_answer {
-            self.next_answer = now + TRACKER_INTERVAL;
-            self.answer();
-        }
+        self.trackers.step().with_context(|| format!("at {now:?}"))?;
         for server in &mut self.servers {
             if server.due().is_some_and(|due| due <= now) {
                 server.step().with_context(|| format!("at {now:?}, server {}", server.addr))?;
@@ -157,35 +155,6 @@ impl Stage {
             }
         }
         Ok(())
-    }
-
-    /// The trackers name a few of those who are there to those who asked.
-    fn answer(&mut self) {
-        for at in 0..self.torrents.len() {
-            let asks = |server: &Server| server.held.get(at).is_some_and(|held| held.wants_peers);
-            if self.servers.iter().any(asks) {
-                self.answer_about(at);
-            }
-        }
-    }
-
-    fn answer_about(&mut self, torrent: usize) {
-        let servers = self.servers.iter().filter(|server| server.is_running());
-        let peers = self.peers.iter().filter(|(about, _)| *about == torrent);
-        let servers = servers.filter(|server| server.held.len() > torrent);
-        let all: Vec<SocketAddr> =
-            servers.map(|server| server.addr).chain(peers.map(|(_, peer)| peer.addr)).collect();
-        for server in &mut self.servers {
-            let asks = server.held.get(torrent).is_some_and(|held| held.wants_peers);
-            if !asks || server.is_quiet || self.rng.u32(..100) < self.tracker_fails {
-                continue;
-            }
-            let mut named: Vec<SocketAddr> =
-                all.iter().copied().filter(|&addr| addr != server.addr).collect();
-            self.rng.shuffle(&mut named);
-            named.truncate(ADDRESSES);
-            server.add_peers(torrent, named);
-        }
     }
 
     /// Everybody finishes within the time.
@@ -204,12 +173,16 @@ impl Stage {
 
     /// Ends everything, and checks that nothing is left over.
     pub fn end(&mut self) -> Result<Summary> {
-        self.servers.iter_mut().for_each(Server::shut_down);
+        for server in &mut self.servers {
+            server.check_counted()?;
+            server.shut_down();
+        }
         let until = self.world.now() + END_PATIENCE;
         self.run_until(until, |stage| Ok(stage.servers.iter().all(Server::has_ended)))?;
         for server in &mut self.servers {
             server.check_end()?;
         }
-        Ok(Summary { took: self.world.now(), turns: self.turns, digest: self.world.digest() })
+        let digest = self.world.digest() ^ self.trackers.digest();
+        Ok(Summary { took: self.world.now(), turns: self.turns, digest })
     }
 }

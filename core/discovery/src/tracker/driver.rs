@@ -130,6 +130,7 @@ impl Announcer {
             tasks: JoinSet::new(),
             torrents: HashMap::new(),
             slots: HashMap::new(),
+            goodbyes: HashMap::new(),
             next_slot: 0,
             next_tracker: 0,
             timers: BTreeSet::new(),
@@ -151,7 +152,7 @@ struct Pending {
     status: bool,
 }
 
-/// A name for one stay of a torrent: a key may be given again while its former bearer is still
+/// A name for one stay of a torrent: a key may be given to another while its former bearer is still
 /// saying goodbye.
 type Slot = u64;
 

@@ -4,9 +4,9 @@
 //! The order within a tier is random at first; one that answers moves to the front, one that fails
 //! is left alone for a while, during which the next of its tier is asked.
 //!
-//! What is owed is state, not a queue: a tracker that knows us (`started` was delivered) is owed
-//! `stopped` when the torrent stops, a tier may be owed `completed`, and what to say is decided
-//! when an announce is about to be sent. So nothing is lost to a failure or a change in between,
+//! What is owed is state, not a queue: a tracker that is used is owed `started` after each start, one
+//! that knows us is owed `stopped` when the torrent stops, a tier may be owed `completed`, and what to
+//! say is decided when an announce is about to be sent. So nothing is lost to a failure or a change in between,
 //! nothing is said twice, and `started` always comes first.
 //!
 //! ```text
@@ -50,8 +50,10 @@ struct Tracker {
     /// Index of its tier; `None` once it is off the list and only owed a `stopped`.
     tier: Option<usize>,
     step: Step,
-    /// It counts us among the peers, or may.
+    /// It counts us among the peers, perhaps since a former start.
     knows_us: bool,
+    /// It has not confirmed that it heard of the last start.
+    owes_started: bool,
     /// It asked never to be asked again (BEP 31).
     dismissed: bool,
     tracker_id: Option<Arc<[u8]>>,
@@ -176,8 +178,14 @@ impl TorrentTrackers {
         if std::mem::replace(&mut self.running, true) {
             return;
         }
+        // A completion that nobody has heard of belongs to a former start.
+        self.tiers.iter_mut().for_each(|tier| tier.owes_completed = false);
         for tracker in self.trackers.iter_mut().filter(|tracker| tracker.tier.is_some()) {
-            tracker.knows_us = false;
+            tracker.owes_started = true;
+            // What is under way is of a former start.
+            if let Step::Active(event @ (Event::Started | Event::Completed)) = &mut tracker.step {
+                *event = Event::Regular;
+            }
             tracker.retry_at = now;
             tracker.scrape_at = None;
         }
@@ -306,7 +314,12 @@ impl TorrentTrackers {
             }
             Err(error) => {
                 let stopping = !self.running || tracker.tier.is_none();
-                tracker.failed(now, error, stopping, &mut self.rng);
+                let is_goodbye = event == Event::Stopped;
+                tracker.failed(now, error, stopping && is_goodbye, &mut self.rng);
+                if stopping && !is_goodbye {
+                    // `stopped` has tries of its own, and may have no time to wait.
+                    tracker.retry_at = now.at;
+                }
             }
         }
         self.forget_gone();
@@ -443,7 +456,8 @@ impl TorrentTrackers {
             return None;
         }
         if tier.is_some() && self.running {
-            return Some(match (tracker.knows_us, owes_completed) {
+            let is_started = tracker.knows_us && !tracker.owes_started;
+            return Some(match (is_started, owes_completed) {
                 (false, _) => (tracker.retry_at, Event::Started),
                 (true, true) => (tracker.retry_at, Event::Completed),
                 (true, false) => (tracker.retry_at.max(tracker.next_at), Event::Regular),
@@ -453,7 +467,10 @@ impl TorrentTrackers {
             return None;
         }
         let in_use = tier.and_then(|tier| tier.order.first()).map(|&at| self.trackers[at].id);
-        let completed_first = owes_completed && in_use == Some(tracker.id) && tracker.failures == 0;
+        let completed_first = owes_completed
+            && in_use == Some(tracker.id)
+            && tracker.failures == 0
+            && !tracker.owes_started;
         let event = if completed_first { Event::Completed } else { Event::Stopped };
         Some((tracker.retry_at, event))
     }
@@ -490,6 +507,7 @@ impl Tracker {
             tier: None,
             step: Step::Idle,
             knows_us: false,
+            owes_started: false,
             dismissed: false,
             tracker_id: None,
             failures: 0,
@@ -532,6 +550,7 @@ impl Tracker {
         self.failures = 0;
         self.stop_failures = 0;
         self.knows_us = event != Event::Stopped;
+        self.owes_started &= event != Event::Started;
         let min = reply.min_interval.unwrap_or(limits::MIN_INTERVAL_DEFAULT);
         let interval = reply.interval.unwrap_or(limits::INTERVAL_DEFAULT);
         let interval = interval.clamp(min.min(limits::INTERVAL_MAX), limits::INTERVAL_MAX);
@@ -558,11 +577,11 @@ impl Tracker {
         &mut self,
         now: Moment,
         error: &TrackerError,
-        stopping: bool,
+        is_goodbye: bool,
         rng: &mut fastrand::Rng,
     ) {
         self.failures += 1;
-        self.stop_failures += u32::from(stopping);
+        self.stop_failures += u32::from(is_goodbye);
         let (first, asked) = match error {
             TrackerError::Refused { retry, .. } | TrackerError::Status { retry, .. } => {
                 (limits::BACKOFF_REFUSED, *retry)

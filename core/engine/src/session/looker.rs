@@ -1,7 +1,7 @@
 //! Looking at torrents' files before they start: what is there, and is it as it was left. It blocks,
 //! so it has threads of its own.
 
-use crate::status::TorrentId;
+use crate::{status::TorrentId, work};
 use metainfo::{Bitfield, InfoHash, Layout};
 use std::{
     collections::VecDeque,
@@ -22,26 +22,26 @@ const LOOKERS_MOST: usize = 64;
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// A look at a torrent's files.
-pub struct Look {
+pub(crate) struct Look {
     /// Its number.
-    pub id: TorrentId,
+    pub(crate) id: TorrentId,
     /// Names the part file.
-    pub info_hash: InfoHash,
+    pub(crate) info_hash: InfoHash,
     /// Its files.
-    pub layout: Arc<Layout>,
+    pub(crate) layout: Arc<Layout>,
     /// The folder that they are in.
-    pub root: Arc<Path>,
+    pub(crate) root: Arc<Path>,
     /// What is remembered of them.
-    pub resume: Option<Arc<ResumeData>>,
+    pub(crate) resume: Option<Arc<ResumeData>>,
     /// Bytes that are still to be written.
-    pub left: u64,
+    pub(crate) left: u64,
     /// Bytes that have been.
-    pub have_bytes: u64,
+    pub(crate) have_bytes: u64,
 }
 
 /// What a look found.
 #[derive(Debug)]
-pub enum Found {
+pub(crate) enum Found {
     /// They are as fit as they can be.
     Files {
         /// Pieces that can be taken as had.
@@ -85,13 +85,19 @@ impl Lookers {
     ) -> io::Result<Lookers> {
         let (state, wake) = (Mutex::default(), Condvar::new());
         let shared = Arc::new(Shared { state, wake, tell: Box::new(tell) });
-        for _ in 0..LOOKERS {
+        let threads = if work::is_by_hand() { 0 } else { LOOKERS };
+        for _ in 0..threads {
             shared.add_thread(&mut shared.lock())?;
         }
         Ok(Lookers { shared })
     }
 
     pub(super) fn look(&self, order: Look) {
+        if work::is_by_hand() {
+            let shared = Arc::clone(&self.shared);
+            work::spawn(move || (shared.tell)(order.id, order.carry_out()));
+            return;
+        }
         self.shared.lock().line.push_back(order);
         self.shared.wake.notify_one();
     }
@@ -179,7 +185,7 @@ impl Shared {
 
 impl Look {
     /// Looks. Blocks.
-    pub fn carry_out(&self) -> Found {
+    fn carry_out(&self) -> Found {
         let found = match &self.resume {
             Some(resume) => self.compare(resume),
             None => self.discover(),

@@ -95,7 +95,13 @@ impl Host {
         operation(&mut inner.machines[self.machine].disk, now)
     }
 
-    /// What the machine's clock shows; that of its disk is right whatever somebody sets the other to.
+    /// What the machine's clock shows.
+    pub fn wall_clock(&self) -> SystemTime {
+        let ahead = self.world.0.borrow().machines[self.machine].clock_ahead;
+        self.now() + ahead
+    }
+
+    /// What it would show if nobody had set it, as which changes of inodes are noted.
     pub fn now(&self) -> SystemTime {
         let inner = self.world.0.borrow();
         UNIX_EPOCH + super::disk::SINCE_EPOCH + inner.now
@@ -143,6 +149,11 @@ impl Host {
             true => Err(io::ErrorKind::AlreadyExists.into()),
             false => disk.make_folder(path),
         })
+    }
+
+    /// mkdir(2) of a folder and of those above it, unless they are there.
+    pub fn make_folders(&self, path: &Path) -> io::Result<()> {
+        self.perform(Peril::None, |disk, _| disk.make_folder(path))
     }
 
     /// rmdir(2).

@@ -325,6 +325,15 @@ impl World {
         Ok(())
     }
 
+    /// Makes a folder there, durably, and those above it.
+    pub fn put_folder(&self, machine: Machine, path: &Path) -> io::Result<()> {
+        let mut inner = self.0.borrow_mut();
+        let disk = &mut inner.machines[machine.0].disk;
+        disk.make_folder(path)?;
+        disk.settle();
+        Ok(())
+    }
+
     /// What is in a file, as a process would see it.
     pub fn content(&self, machine: Machine, path: &Path) -> Option<Vec<u8>> {
         self.0.borrow().machines[machine.0].disk.content(path).map(<[u8]>::to_vec)

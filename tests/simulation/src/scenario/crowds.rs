@@ -15,7 +15,7 @@ pub(super) fn flash(seed: u64) -> Result<Summary> {
     stage.run_for(seconds(1))?;
     for _ in 0..30 {
         let slots = stage.rng.u32(2..8);
-        stage.add_server(1, false)?.swarm.upload_slots = slots;
+        stage.add_server(1, false)?.settings.upload_slots_per_torrent = slots;
     }
     stage.expect_completion(seconds(900))?;
     stage.end()
@@ -41,7 +41,7 @@ pub(super) fn many_torrents(seed: u64) -> Result<Summary> {
         stage.add_server(4, is_full)?;
         let server = stage.servers.len() - 1;
         for torrent in &stage.torrents[1..] {
-            stage.servers[server].add(torrent, &mut stage.rng, is_full)?;
+            stage.servers[server].add(torrent, is_full)?;
         }
     }
     stage.expect_completion(seconds(1800))?;
@@ -76,7 +76,8 @@ pub(super) fn late_seed(seed: u64) -> Result<Summary> {
     }
     let pause = millis(&mut stage.rng, 10_000..100_000);
     stage.run_for(pause)?;
-    stage.add_server(1, true)?.is_quiet = true;
+    let late = stage.add_server(1, true)?.addr;
+    stage.trackers.tell_nothing(late.ip());
     stage.expect_completion(seconds(600))?;
     stage.end()
 }

@@ -1,6 +1,6 @@
 //! Everything at once.
 
-use super::{millis, seconds};
+use super::{BACKED_OFF, millis};
 use crate::{
     peer::MANNERS,
     stage::{Stage, Summary},
@@ -20,13 +20,13 @@ pub(super) fn mixed(seed: u64) -> Result<Summary> {
         let shards = stage.rng.usize(1..=2);
         let open_files = if stage.rng.bool() { 1000 } else { stage.rng.usize(1..5) };
         let server = stage.add_server(shards, number < seeds)?;
-        (server.swarm.upload_slots, server.open_files) = (slots, open_files);
+        (server.settings.upload_slots_per_torrent, server.open_files) = (slots, open_files);
     }
     for _ in 0..stage.rng.usize(0..=4) {
         let manner = MANNERS[stage.rng.usize(..MANNERS.len())];
         stage.add_peer(manner)?;
     }
-    stage.tracker_fails = stage.rng.u32(0..80);
+    stage.trackers.set_fails(stage.rng.u32(0..70));
     for server in &stage.servers {
         let slow = if stage.rng.bool() { stage.rng.u32(0..100_000) } else { 0 };
         let faults = DiskFaults { slow, ..DiskFaults::default() };
@@ -38,7 +38,7 @@ pub(super) fn mixed(seed: u64) -> Result<Summary> {
         befall(&mut stage)?;
     }
     verify_what_was_harmed(&mut stage)?;
-    stage.expect_completion(seconds(1800))?;
+    stage.expect_completion(BACKED_OFF)?;
     stage.end()
 }
 

@@ -4,6 +4,7 @@ mod crashes;
 mod crowds;
 mod disks;
 mod mixed;
+mod trackers;
 
 use crate::stage::Summary;
 use anyhow::Result;
@@ -50,6 +51,11 @@ pub const SCENARIOS: &[Scenario] = &[
     small("clock-jumps", "clocks that jump and machines that sleep", crashes::clocks),
     small("last-seed-leaves", "the one seed leaves at 99 % and comes back", crowds::leaving),
     small("late-seed", "the seed comes late and calls nobody", crowds::late_seed),
+    small(
+        "trackers",
+        "trackers that are down for long, answer garbage or fail otherwise, and come back",
+        trackers::trackers,
+    ),
     small("poison", "half of the peers send wrong bytes", crowds::poison),
     small("restart", "everybody restarts at once, again and again", crashes::restart),
     big("flash-crowd", "one seed, and thirty servers that come at once", crowds::flash),
@@ -61,6 +67,10 @@ pub const SCENARIOS: &[Scenario] = &[
         crashes::points,
     ),
 ];
+
+/// Time for everybody to finish where trackers fail often: the announcer waits for up to 36 minutes
+/// between tries (half an hour and a fifth), and may need several of them in a row, on both sides.
+const BACKED_OFF: Duration = Duration::from_secs(6 * 3600);
 
 fn seconds(count: u64) -> Duration {
     Duration::from_secs(count)

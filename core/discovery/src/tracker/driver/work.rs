@@ -17,6 +17,7 @@ use crate::{
         url::TrackerUrl,
     },
 };
+use metainfo::InfoHash;
 use std::{
     collections::{BTreeSet, HashMap},
     io,
@@ -44,6 +45,8 @@ pub(super) struct Driver {
     pub torrents: HashMap<Slot, Torrent>,
     /// The slot of each key, for those that have not been removed.
     pub slots: HashMap<TorrentKey, Slot>,
+    /// The slot of each peer that was removed and has something to say still.
+    pub goodbyes: HashMap<(InfoHash, [u8; 20]), Slot>,
     pub next_slot: Slot,
     pub next_tracker: u32,
     pub timers: Timers,
@@ -181,6 +184,8 @@ impl Driver {
     }
 
     fn obey(&mut self, command: Command) {
+        #[cfg(feature = "sim")]
+        self.network.is_told(&command);
         let now = self.network.now();
         match command {
             Command::Add(about) => self.add(*about),
@@ -211,8 +216,20 @@ impl Driver {
         }
     }
 
+    /// A torrent that is still saying goodbye goes on where it is: its `stopped` would otherwise
+    /// overtake the `started` that follows, and trackers would forget us.
     fn add(&mut self, about: TorrentAnnounce) {
         self.remove(about.key);
+        if let Some(slot) = self.goodbyes.remove(&(about.info_hash, about.peer_id))
+            && let Some(torrent) = self.torrents.get_mut(&slot)
+        {
+            let now = self.network.now();
+            torrent.trackers.set_tiers(&about.trackers, &mut self.next_tracker, now);
+            self.slots.insert(about.key, slot);
+            (torrent.about, torrent.removed) = (about, false);
+            self.changed.insert(slot);
+            return;
+        }
         let slot = self.next_slot;
         self.next_slot += 1;
         let trackers =
@@ -228,6 +245,7 @@ impl Driver {
         if let Some(torrent) = self.torrents.get_mut(&slot) {
             torrent.removed = true;
             torrent.trackers.stop(now);
+            self.goodbyes.insert((torrent.about.info_hash, torrent.about.peer_id), slot);
             self.changed.insert(slot);
         }
         self.outbox.remove(&key);
@@ -467,9 +485,14 @@ impl Driver {
                 self.outbox.entry(key).or_default().status = true;
             } else if torrent.trackers.is_quiet()
                 && let Some(gone) = self.torrents.remove(&slot)
-                && let Some(timer) = gone.timer
             {
-                self.timers.remove(&(timer, slot));
+                let peer = (gone.about.info_hash, gone.about.peer_id);
+                if self.goodbyes.get(&peer) == Some(&slot) {
+                    self.goodbyes.remove(&peer);
+                }
+                if let Some(timer) = gone.timer {
+                    self.timers.remove(&(timer, slot));
+                }
             }
         }
     }
