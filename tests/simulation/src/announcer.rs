@@ -2,8 +2,8 @@
 //! network, under the world's clock.
 
 use crate::{
-    tracker::{HTTP, Trackers, UDP},
-    witness::Witness,
+    tracker::{Front, HTTP, Trackers, UDP},
+    witness::{self, Witness},
 };
 use anyhow::{Context, Result};
 use discovery::{
@@ -12,9 +12,8 @@ use discovery::{
     tracker::TrackerError,
 };
 use engine::simulated::Process;
-use metainfo::InfoHash;
 use std::{
-    cell::{Cell, RefCell},
+    cell::RefCell,
     collections::BTreeMap,
     net::{IpAddr, SocketAddr},
     rc::Rc,
@@ -26,113 +25,141 @@ use std::{
 pub struct Line {
     /// The address that trackers see.
     pub from: IpAddr,
-    network: SimNetwork,
-    witness: Rc<RefCell<Witness>>,
-    has_mail: Rc<Cell<bool>>,
+    /// What has come, and is taken at the process's next turn.
+    mail: Rc<RefCell<Vec<Mail>>>,
+}
+
+/// What comes to an announcer.
+pub enum Mail {
+    /// A name was looked up, perhaps that of a tracker.
+    Resolved {
+        /// Of the question.
+        id: u64,
+        /// Whose it is.
+        front: Option<Front>,
+        /// Where it leads.
+        found: Option<Vec<IpAddr>>,
+    },
+    /// An HTTP request has ended.
+    Answered {
+        /// Of the request.
+        id: u64,
+        /// How.
+        answer: Result<HttpAnswer, TrackerError>,
+    },
+    /// A datagram.
+    Datagram {
+        /// Whose.
+        from: SocketAddr,
+        /// What.
+        packet: Vec<u8>,
+    },
 }
 
 impl Line {
-    /// A name was looked up.
-    pub fn resolved(&self, id: u64, front: Option<usize>, found: Option<Vec<IpAddr>>) {
-        if let Some(front) = front {
-            self.witness.borrow_mut().looks_up(front, found.is_some());
-        }
-        let unknown = || TrackerError::Unreachable("there is no such name".into());
-        self.network.resolved(id, found.ok_or_else(unknown));
-        self.has_mail.set(true);
-    }
-
-    /// An HTTP request has ended.
-    pub fn answered(&self, id: u64, answer: Result<HttpAnswer, TrackerError>, now: Duration) {
-        tracing::trace!(at = ?now, to = %self.from, id, ?answer);
-        self.witness.borrow_mut().answered(now, id, &answer);
-        self.network.answered(id, answer);
-        self.has_mail.set(true);
-    }
-
-    /// A datagram comes.
-    pub fn replied(&self, from: SocketAddr, packet: Vec<u8>, now: Duration) {
-        self.witness.borrow_mut().replied(now, &packet);
-        self.network.datagram(from, packet);
-        self.has_mail.set(true);
+    /// Brings something.
+    pub fn bring(&self, mail: Mail) {
+        self.mail.borrow_mut().push(mail);
     }
 }
 
 /// What a process says to trackers, and what they say to it.
 pub struct Announcer {
     line: Line,
+    network: SimNetwork,
+    witness: Witness,
     trackers: Trackers,
-    /// What it calls its torrents.
-    names: BTreeMap<TorrentKey, InfoHash>,
+    /// What the witness calls its torrents.
+    names: BTreeMap<TorrentKey, [u8; 20]>,
 }
 
 impl Announcer {
     /// That of a server that peers find here.
     pub fn new(addr: SocketAddr, process: &Process, trackers: &Trackers) -> Announcer {
-        let witness = Witness::new(addr.port(), process.announce_key(), trackers.is_shared());
-        let line = Line {
-            from: addr.ip(),
+        Announcer {
+            line: Line { from: addr.ip(), mail: Rc::default() },
             network: process.network().clone(),
-            witness: Rc::new(RefCell::new(witness)),
-            has_mail: Rc::default(),
-        };
-        Announcer { line, trackers: trackers.clone(), names: BTreeMap::new() }
-    }
-
-    /// Whether something has come since this was asked last.
-    pub fn take_mail(&self) -> bool {
-        self.line.has_mail.take()
+            witness: Witness::new(addr.port(), process.announce_key(), trackers.is_shared()),
+            trackers: trackers.clone(),
+            names: BTreeMap::new(),
+        }
     }
 
     /// Whether something has come.
     pub fn has_mail(&self) -> bool {
-        self.line.has_mail.get()
+        !self.line.mail.borrow().is_empty()
     }
 
-    /// The process sends something, or has told the announcer something.
+    /// Lets the process have what has come.
+    pub fn take_mail(&mut self, now: Duration) {
+        for mail in self.line.mail.take() {
+            match mail {
+                Mail::Resolved { id, front, found } => {
+                    if let Some(front) = front {
+                        self.witness.looks_up(front, found.is_some());
+                    }
+                    let unknown = || TrackerError::Unreachable("there is no such name".into());
+                    self.network.resolved(id, found.ok_or_else(unknown));
+                }
+                Mail::Answered { id, answer } => {
+                    tracing::trace!(at = ?now, to = %self.line.from, id, ?answer);
+                    self.witness.answered(now, id, &answer);
+                    self.network.answered(id, answer);
+                }
+                Mail::Datagram { from, packet } => {
+                    tracing::trace!(at = ?now, to = %self.line.from, ?packet);
+                    self.witness.replied(now, &packet);
+                    self.network.datagram(from, packet);
+                }
+            }
+        }
+    }
+
+    /// The process sends something, or has told its announcer something.
     pub fn hand_on(&mut self, now: Duration, sent: Outgoing) -> Result<()> {
-        let mut witness = self.line.witness.borrow_mut();
+        tracing::trace!(at = ?now, from = %self.line.from, ?sent);
         let heard = match &sent {
             Outgoing::Told(order) => {
-                match *order {
-                    Order::Begin(key, info_hash, peer_id) => {
-                        self.names.insert(key, info_hash);
-                        witness.begins(info_hash.0, peer_id);
-                    }
-                    Order::End(key) => {
-                        let name = self.names.get(&key);
-                        name.into_iter().for_each(|hash| witness.ends(&hash.0));
-                    }
-                    Order::Complete(key) => {
-                        let name = self.names.get(&key);
-                        name.into_iter().for_each(|hash| witness.completes(&hash.0));
-                    }
-                    Order::Leave => witness.ends_all(),
-                }
+                self.is_told(order);
                 return Ok(());
             }
             Outgoing::Resolve { host, .. } => {
                 if let Some(front) = [HTTP.1, UDP.1].iter().position(|name| name == host) {
-                    witness.looks_up(front, false);
+                    self.witness.looks_up(front, false);
                 }
                 Ok(())
             }
-            Outgoing::Http { id, url, .. } => witness.requests(now, *id, url),
-            Outgoing::Datagram { packet, .. } => witness.sends(now, packet),
+            Outgoing::Http { id, url, .. } => self.witness.requests(now, *id, url),
+            Outgoing::Datagram { packet, .. } => self.witness.sends(now, packet),
         };
         heard.context("announcing")?;
-        drop(witness);
         self.trackers.take(&self.line, sent);
         Ok(())
     }
 
-    /// The announcer has ended.
-    pub fn is_over(&self) {
-        self.line.witness.borrow_mut().is_over();
+    fn is_told(&mut self, order: &Order) {
+        let name = |key: &TorrentKey| self.names.get(key).copied();
+        match order {
+            Order::Begin(key, info_hash, peer_id) => {
+                let name = witness::name(info_hash.0, *peer_id);
+                self.names.insert(*key, name);
+                self.witness.begins(name, *peer_id);
+            }
+            Order::End(key) => name(key).iter().for_each(|name| self.witness.ends(name)),
+            Order::Complete(key) => {
+                name(key).iter().for_each(|name| self.witness.completes(name));
+            }
+            Order::Leave => self.witness.ends_all(),
+        }
+    }
+
+    /// The announcer has ended: what comes now, nobody hears.
+    pub fn is_over(&mut self) {
+        self.witness.is_over();
     }
 
     /// After its end: nothing was left unsaid.
     pub fn check_end(&self) -> Result<()> {
-        self.line.witness.borrow().check_end()
+        self.witness.check_end()
     }
 }

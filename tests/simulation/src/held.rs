@@ -111,9 +111,11 @@ impl Held {
         self.counted = Counted::default();
     }
 
-    /// It is gone from the session.
+    /// It is gone from the session, to be added again where its files are.
     pub fn forget(&mut self) {
-        *self = Held { is_source: self.is_source, ..Held::new(&self.torrent, self.is_source) };
+        let is_deleted = self.wish == Wish::Gone { delete_data: true };
+        let root = if is_deleted { PathBuf::from(ROOT) } else { std::mem::take(&mut self.root) };
+        *self = Held { root, ..Held::new(&self.torrent, self.is_source) };
     }
 
     fn none(&self) -> Bitfield {

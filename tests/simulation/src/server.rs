@@ -13,6 +13,7 @@ use engine::{
     simulated::{CONFIG_DIR, Kept, Plan, Process, Told},
     status::{Activity, Trouble},
 };
+use metainfo::InfoHash;
 use ring::sim::{Crash, DiskFaults, Machine, World};
 use std::{
     cell::RefCell,
@@ -68,6 +69,7 @@ pub struct Server {
     disk: u64,
     culprits: Culprits,
     is_stopping: bool,
+    keeps_running: bool,
     /// Bytes that it had counted as received in its whole life when its process began.
     downloaded: u64,
     /// How many shards have panicked.
@@ -119,6 +121,7 @@ impl Server {
             disk,
             culprits: Rc::clone(culprits),
             is_stopping: false,
+            keeps_running: false,
             downloaded: 0,
             panics: 0,
         })
@@ -157,7 +160,7 @@ impl Server {
     pub fn due(&self) -> Option<Duration> {
         let running = self.process.as_ref();
         let turn = running.and_then(|running| match running.announcer.has_mail() {
-            true => running.process.due().map(|_| Duration::ZERO),
+            true => running.process.due().map(|_| running.process.rests_until()),
             false => running.process.due(),
         });
         let adding = self.add_at.filter(|_| self.is_running());
@@ -182,7 +185,8 @@ impl Server {
             self.add_what_is_missing();
         }
         let Some(Running { process, announcer }) = &mut self.process else { return Ok(()) };
-        if announcer.take_mail() {
+        if announcer.has_mail() && process.rests_until() <= now {
+            announcer.take_mail(now);
             process.has_mail();
         }
         if process.due().is_none_or(|due| due > now) {
@@ -192,7 +196,11 @@ impl Server {
         while let Some(news) = self.process.as_mut().and_then(|running| running.process.poll()) {
             self.hear(news)?;
         }
+        if let Some(running) = self.process.as_mut().filter(|running| running.process.has_left()) {
+            running.announcer.is_over();
+        }
         self.look_into_session();
+        self.start_what_stands_still();
         Ok(())
     }
 
@@ -239,21 +247,18 @@ impl Server {
                     self.remedy(id, Remedy::Verify)?;
                 }
             }
-            Told::Moved(id, Err(message)) => self.expect_cause(id, &message)?,
-            Told::Moved(_, Ok(())) => {}
-            Told::Kept(info_hash, resume) => {
-                let of = |held: &&mut Held| held.torrent.info_hash == info_hash;
-                let held = self.held.iter_mut().find(of).context("no such torrent")?;
-                held.is_kept(resume.as_deref())?;
-            }
+            // An error comes as an event too.
+            Told::Moved(..) => {}
+            Told::Kept(hash, resume) => self.held_by_hash(hash)?.is_kept(resume.as_deref())?,
             Told::Added(Ok(added)) => {
-                let of = |held: &&mut Held| held.torrent.info_hash == added.info_hash;
-                let held = self.held.iter_mut().find(of).context("no such torrent")?;
+                let held = self.held_by_hash(added.info_hash)?;
+                if held.wish != Wish::Present {
+                    held.forget();
+                }
                 (held.id, held.is_added) = (Some(added.id), true);
             }
             Told::Added(Err(_)) => self.add_at = Some(world.now() + ADD_AGAIN),
-            Told::Happened(Some(id), event) => self.happens(id, &event)?,
-            Told::Happened(None, _) => {}
+            Told::Happened(hash, event) => self.happens(hash, &event)?,
             Told::Sent(sent) => {
                 if let Some(running) = &mut self.process {
                     running.announcer.hand_on(world.now(), sent)?;
@@ -264,14 +269,17 @@ impl Server {
         Ok(())
     }
 
-    fn happens(&mut self, id: TorrentId, event: &Event) -> Result<()> {
+    fn happens(&mut self, hash: InfoHash, event: &Event) -> Result<()> {
         match event {
-            Event::Error(message) => self.expect_cause(id, message)?,
+            Event::Error(message) => {
+                let id = self.held_by_hash(hash)?.id;
+                id.map_or(Ok(()), |id| self.expect_cause(id, message))?;
+            }
             Event::Removed => {
                 let (world, machine) = (self.world.clone(), self.machine);
-                let held = self.held(id)?;
+                let held = self.held_by_hash(hash)?;
                 let Wish::Gone { delete_data } = held.wish else {
-                    bail!("torrent {} was removed, which nobody has asked for", id.0);
+                    bail!("a torrent was removed, which nobody has asked for");
                 };
                 if delete_data {
                     held.check_gone((&world, machine), &ROOTS)?;
@@ -287,6 +295,11 @@ impl Server {
     fn held(&mut self, id: TorrentId) -> Result<&mut Held> {
         let held = self.held.iter_mut().find(|held| held.id == Some(id));
         held.with_context(|| format!("there is no torrent {}", id.0))
+    }
+
+    fn held_by_hash(&mut self, hash: InfoHash) -> Result<&mut Held> {
+        let held = self.held.iter_mut().find(|held| held.torrent.info_hash == hash);
+        held.context("there is no such torrent")
     }
 
     /// A local error has a cause, and names what it befell.
@@ -370,21 +383,36 @@ impl Server {
         Ok(())
     }
 
-    /// Adds what is wanted and not there, removes what is there and not wanted.
+    /// Adds what is not there, and removes again what was to be removed and is there still.
     fn add_what_is_missing(&mut self) {
-        let Some(running) = &mut self.process else { return };
-        for held in &mut self.held {
-            match (held.wish, held.id) {
-                (Wish::Gone { delete_data }, Some(id)) => {
-                    running.process.call(|session| session.remove(&[id], delete_data));
+        let Some(Running { process, .. }) = &mut self.process else { return };
+        for held in &self.held {
+            match (held.id, held.wish) {
+                (Some(id), Wish::Gone { delete_data }) => {
+                    process.call(|session| session.remove(&[id], delete_data));
                 }
-                (Wish::Gone { .. }, None) => held.forget(),
-                _ => {}
+                (Some(_), Wish::Present) => {}
+                (None, _) => process.add(NewTorrent {
+                    metainfo: held.torrent.metainfo.to_vec(),
+                    download_dir: Some(held.root.clone()),
+                    ..NewTorrent::default()
+                }),
             }
-            if held.wish == Wish::Present && held.id.is_none() {
-                let metainfo = held.torrent.metainfo.to_vec();
-                running.process.add(NewTorrent { metainfo, ..NewTorrent::default() });
-            }
+        }
+    }
+
+    /// Its operator starts whatever stands still, from now on.
+    pub fn keep_running(&mut self) {
+        self.keeps_running = true;
+    }
+
+    fn start_what_stands_still(&mut self) {
+        let Some(running) = self.process.as_ref().filter(|_| self.keeps_running) else { return };
+        let ids: Vec<TorrentId> = running.process.session().read(|catalog| {
+            catalog.iter().filter(|torrent| !torrent.running).map(|torrent| torrent.id).collect()
+        });
+        if !ids.is_empty() && !self.is_stopping {
+            self.call(|session| session.start_torrents(&ids));
         }
     }
 

@@ -31,6 +31,12 @@ const STOP_TRIES: u32 = 3;
 /// For messages.
 const NAMES: [&str; 2] = ["the HTTP tracker", "the UDP tracker"];
 
+/// What a torrent goes by here. One that was removed and added again is another peer, and may be talked
+/// of while the former says goodbye.
+pub fn name(info_hash: [u8; 20], peer_id: [u8; 20]) -> [u8; 20] {
+    std::array::from_fn(|at| info_hash[at] ^ peer_id[at])
+}
+
 /// What one process says.
 pub struct Witness {
     port: u16,
@@ -40,8 +46,8 @@ pub struct Witness {
     talks: BTreeMap<(Front, [u8; 20]), Talk>,
     /// Announces over HTTP under way.
     requests: BTreeMap<u64, About>,
-    /// Announces over UDP that may be answered.
-    transactions: BTreeMap<u32, About>,
+    /// All announces over UDP.
+    transactions: BTreeMap<u32, Transaction>,
     /// Transactions that ask for a connection id, since the last was had.
     connects: BTreeSet<u32>,
     /// Trackers whose names are looked up just now, or could not be found.
@@ -57,6 +63,12 @@ struct About {
     event: Event,
     /// The run of the torrent that it belongs to; 0 if that is not known.
     run: u32,
+}
+
+/// An announce over UDP.
+struct Transaction {
+    about: About,
+    is_answered: bool,
 }
 
 /// A torrent, since it began last.
@@ -91,6 +103,8 @@ struct Talk {
     retry_at: Duration,
     tracker_id: Option<Vec<u8>>,
     in_flight: bool,
+    /// An announce may have failed before it was said.
+    may_have_failed: bool,
 }
 
 /// What happens to the server.
@@ -165,7 +179,7 @@ impl Witness {
     /// After a good end: whoever knew of a torrent was told that it has stopped, if there was a way.
     pub fn check_end(&self) -> Result<()> {
         for (&(front, _), talk) in &self.talks {
-            let could_not = talk.in_flight || self.hangs(front);
+            let could_not = talk.in_flight || talk.may_have_failed || self.hangs(front);
             let name = NAMES[front];
             ensure!(
                 !talk.owes_stopped || could_not,
@@ -186,11 +200,18 @@ impl Witness {
     /// It looks a name up, or has.
     pub fn looks_up(&mut self, front: Front, found: bool) {
         self.nameless[front] = !found || self.is_over;
+        self.may_fail(front);
+    }
+
+    fn may_fail(&mut self, front: Front) {
+        let all = self.talks.iter_mut().filter(|((of, _), _)| *of == front);
+        all.for_each(|(_, talk)| talk.may_have_failed = true);
     }
 
     /// It asks the HTTP tracker.
     pub fn requests(&mut self, now: Duration, id: u64, url: &str) -> Result<()> {
-        let Asked::Announce(heard) = message::read_url(url)? else { return Ok(()) };
+        let Asked::Announce(mut heard) = message::read_url(url)? else { return Ok(()) };
+        heard.info_hash = name(heard.info_hash, heard.peer_id);
         let mut others = self.requests.values();
         let is_alone = others.all(|about| about.info_hash != heard.info_hash);
         ensure!(is_alone, "two announces at once");
@@ -205,15 +226,18 @@ impl Witness {
         match packet {
             Packet::Connect => {
                 self.connects.insert(transaction);
+                self.may_fail(UDP_FRONT);
             }
-            Packet::Ask(_, Asked::Announce(heard)) => {
-                if let Some(about) = self.transactions.get(&transaction) {
+            Packet::Ask(_, Asked::Announce(mut heard)) => {
+                heard.info_hash = name(heard.info_hash, heard.peer_id);
+                // Sent again, perhaps before an answer was read that is there already.
+                if let Some(Transaction { about, .. }) = self.transactions.get(&transaction) {
                     let said = (about.info_hash, about.event);
                     ensure!(said == (heard.info_hash, heard.event), "other words the second time");
                     return Ok(());
                 }
                 let about = self.announces(UDP_FRONT, now, &heard)?;
-                self.transactions.insert(transaction, about);
+                self.transactions.insert(transaction, Transaction { about, is_answered: false });
             }
             Packet::Ask(..) => {}
         }
@@ -227,7 +251,7 @@ impl Witness {
         self.nameless[front] = false;
         let talk = self.talks.entry((front, heard.info_hash)).or_default();
         let is_belated = std::mem::take(&mut talk.is_belated);
-        talk.in_flight = true;
+        (talk.in_flight, talk.may_have_failed) = (true, false);
         talk.may_be_started |= is_belated && heard.event == Event::Started;
         if !is_belated {
             talk.figures = Some(heard.figures);
@@ -247,7 +271,7 @@ impl Witness {
         ensure!(heard.port == self.port, "the port is {}", heard.port);
         ensure!(heard.key == self.key, "the key is {}", heard.key);
         ensure!(heard.peer_id == run.peer_id, "the peer id is another");
-        let is_new = !talk.knows_us && heard.tracker_id.is_none();
+        let is_new = !talk.is_started && heard.tracker_id.is_none();
         let is_right = is_new || heard.tracker_id == talk.tracker_id;
         ensure!(is_right, "the tracker id is {:?}", heard.tracker_id);
         if talk.is_belated {
@@ -263,7 +287,7 @@ impl Witness {
         ensure!(may_try, "{early:?} too early after {} failures", talk.failures);
         self.check_event(run, talk, now, heard)?;
         let other = self.talks.get(&(1 - front, heard.info_hash));
-        let is_in_use = self.is_shared && !self.hangs(1 - front) && other.is_some_and(Talk::works);
+        let is_in_use = self.is_shared && other.is_some_and(Talk::works);
         let is_alone = !run.is_running || !is_in_use;
         ensure!(is_alone, "another tracker of the tier works");
         Ok(())
@@ -319,13 +343,16 @@ impl Witness {
     /// A datagram of the UDP tracker has come.
     pub fn replied(&mut self, now: Duration, packet: &[u8]) {
         match message::kind_of(packet).filter(|_| !self.is_over) {
-            Some((Kind::Connection, transaction)) => {
-                if self.connects.contains(&transaction) {
-                    self.connects.clear();
-                }
+            Some((Kind::Connection, transaction)) if self.connects.contains(&transaction) => {
+                self.connects.clear();
             }
+            Some((Kind::Error, transaction)) if self.connects.remove(&transaction) => {}
+            Some((Kind::Connection, _)) | None => {}
             Some((kind, transaction)) => {
-                let Some(about) = self.transactions.remove(&transaction) else { return };
+                let open = self.transactions.get_mut(&transaction).filter(|t| !t.is_answered);
+                let Some(Transaction { about, is_answered }) = open else { return };
+                *is_answered = true;
+                let about = *about;
                 let reply = match kind {
                     Kind::Error => {
                         Err(TrackerError::Refused { reason: String::new(), retry: Retry::Unsaid })
@@ -334,7 +361,6 @@ impl Witness {
                 };
                 self.hears(UDP_FRONT, now, about, &reply);
             }
-            None => {}
         }
     }
 
@@ -358,7 +384,7 @@ impl Witness {
 impl Talk {
     /// Whether the tracker has no reason to be passed over.
     fn works(&self) -> bool {
-        self.is_started && self.failures == 0 && !self.in_flight
+        self.is_started && self.failures == 0 && !self.in_flight && !self.may_have_failed
     }
 
     fn is_answered(

@@ -264,19 +264,23 @@ mod tests {
         events: mpsc::Receiver<TrackerEvent>,
     }
 
-    fn scene(tracker: &str) -> Scene {
-        let (runtime, network) = (SimRuntime::new().unwrap(), SimNetwork::new());
-        let (sink, events) = mpsc::channel(8);
-        let config = Config { key: Some(7), seed: Some(1), ..Config::default() };
-        let handle = runtime.within(|| network.announcer(config, sink));
-        handle.add(TorrentAnnounce {
+    fn torrent(tracker: &str) -> TorrentAnnounce {
+        TorrentAnnounce {
             key: KEY,
             info_hash: InfoHash([1; 20]),
             peer_id: [2; 20],
             trackers: vec![vec![tracker.into()]],
             private: false,
             progress: Arc::new(Progress::default()),
-        });
+        }
+    }
+
+    fn scene(tracker: &str) -> Scene {
+        let (runtime, network) = (SimRuntime::new().unwrap(), SimNetwork::new());
+        let (sink, events) = mpsc::channel(8);
+        let config = Config { key: Some(7), seed: Some(1), ..Config::default() };
+        let handle = runtime.within(|| network.announcer(config, sink));
+        handle.add(torrent(tracker));
         handle.start(KEY);
         runtime.advance(Duration::ZERO);
         let begins = Order::Begin(KEY, InfoHash([1; 20]), [2; 20]);
@@ -314,6 +318,42 @@ mod tests {
         let told = std::iter::from_fn(|| scene.events.try_recv().ok());
         assert!(told.collect::<Vec<_>>().ends_with(&expected));
         assert!(scene.handle.status(KEY)[0].last_announce.succeeded);
+    }
+
+    /// The id of the only request that is sent now, which says this.
+    fn request(scene: &Scene, what: &str) -> u64 {
+        let Some(Outgoing::Http { id, url, .. }) = scene.network.poll() else {
+            panic!("no {what}")
+        };
+        assert!(url.ends_with(what), "{url}");
+        assert_eq!(scene.network.poll(), None);
+        id
+    }
+
+    #[test]
+    fn a_torrent_that_comes_back_is_started_only_when_its_goodbye_has_ended() {
+        const URL: &str = "http://10.9.9.9/announce";
+        const GOOD: &[u8] =
+            b"d8:completei1e10:downloadedi3e10:incompletei2e8:intervali60e5:peers0:e";
+        let scene = scene(URL);
+        let at = |ms| scene.runtime.advance(Duration::from_millis(ms));
+        scene.network.answered(request(&scene, "&event=started"), answer(200, GOOD));
+        at(1);
+        scene.handle.remove(KEY);
+        at(2);
+        assert_eq!(scene.network.poll(), Some(Outgoing::Told(Order::End(KEY))));
+        let goodbye = request(&scene, "&event=stopped");
+        let progress = Progress { left: 9.into(), ..Progress::default() };
+        scene.handle.add(TorrentAnnounce { progress: Arc::new(progress), ..torrent(URL) });
+        scene.handle.start(KEY);
+        at(3);
+        assert!(matches!(scene.network.poll(), Some(Outgoing::Told(Order::Begin(..)))));
+        assert_eq!(scene.network.poll(), None, "it would overtake `stopped`");
+        scene.network.answered(goodbye, answer(200, GOOD));
+        at(4);
+        let Some(Outgoing::Http { url, .. }) = scene.network.poll() else { panic!() };
+        assert!(url.contains("&left=9&") && url.ends_with("&event=started"), "{url}");
+        assert!(scene.handle.status(KEY).len() == 1);
     }
 
     #[test]

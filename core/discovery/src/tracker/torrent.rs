@@ -180,8 +180,11 @@ impl TorrentTrackers {
         }
         // A completion that nobody has heard of belongs to a former start.
         self.tiers.iter_mut().for_each(|tier| tier.owes_completed = false);
-        for tracker in self.trackers.iter_mut().filter(|tracker| tracker.tier.is_some()) {
+        for tracker in &mut self.trackers {
             tracker.owes_started = true;
+            if tracker.tier.is_none() {
+                continue;
+            }
             // What is under way is of a former start.
             if let Step::Active(event @ (Event::Started | Event::Completed)) = &mut tracker.step {
                 *event = Event::Regular;
@@ -297,6 +300,8 @@ impl TorrentTrackers {
         };
         let tracker = &mut self.trackers[at];
         tracker.step = Step::Active(event);
+        // Should it be used again, whether it confirms this or not.
+        tracker.owes_started |= event == Event::Stopped;
         tracker.announced.start_time = now.unix;
         let (url, tracker_id) = (tracker.url.clone(), tracker.tracker_id.clone());
         Some(Begin { url, event, tracker_id })

@@ -134,8 +134,8 @@ pub enum Told {
     Kept(InfoHash, Option<Vec<u8>>),
     /// A torrent is in the session, and in the database.
     Added(Result<Added, String>),
-    /// What the session tells everybody.
-    Happened(Option<TorrentId>, Event),
+    /// What the session tells everybody of a torrent.
+    Happened(InfoHash, Event),
     /// Something for a tracker.
     Sent(Outgoing),
     /// The shard has panicked, and a fresh one has taken its place.
@@ -182,6 +182,8 @@ struct Passing {
 #[derive(Default)]
 struct Due {
     session: Duration,
+    /// When its last one was.
+    last: Duration,
     /// The session has been told something.
     has_mail: bool,
     work: Option<Duration>,
@@ -331,10 +333,19 @@ impl Process {
         self.due.rests_until = until;
     }
 
-    /// Whether it has ended, in good order.
+    /// Until when it rests.
+    pub fn rests_until(&self) -> Duration {
+        self.due.rests_until
+    }
+
+    /// Whether the session has ended, in good order.
+    pub fn has_left(&self) -> bool {
+        self.has_stopped.as_ref().is_some_and(|has| has.load(Ordering::Relaxed))
+    }
+
+    /// Whether everything has.
     pub fn has_ended(&self) -> bool {
-        let has_stopped = self.has_stopped.as_ref().is_some_and(|has| has.load(Ordering::Relaxed));
-        has_stopped && self.shards.due().is_none() && !self.writer.is_due()
+        self.has_left() && self.shards.due().is_none() && !self.writer.is_due()
     }
 
     /// What it leaves behind, as of now.
@@ -347,11 +358,20 @@ impl Process {
         if self.has_ended() {
             return None;
         }
-        let wakes = self.runtime.wakes_at(&self.network).map(|at| self.began + at);
         let due = &self.due;
         let threads = [due.work, due.check, due.write].into_iter().flatten();
-        let next = threads.chain(wakes).fold(due.session, Duration::min).max(due.rests_until);
+        let next = threads
+            .chain(self.announces_at())
+            .fold(due.session, Duration::min)
+            .max(due.rests_until);
         Some(self.shards.due().map_or(next, |shards| shards.min(next)))
+    }
+
+    /// When the announcer does something by itself; a moment that it has slept through is one at which
+    /// it had ended.
+    fn announces_at(&self) -> Option<Duration> {
+        let at = self.began + self.runtime.wakes_at(&self.network)?;
+        (at > self.due.last).then_some(at)
     }
 
     /// Does what is due.
@@ -369,8 +389,7 @@ impl Process {
         }
         self.thread_turns(now);
         self.pass_notes();
-        let wakes = self.runtime.wakes_at(&self.network).map(|at| self.began + at);
-        if wakes.is_some_and(|at| at <= now) || self.due.session <= now {
+        if self.announces_at().is_some_and(|at| at <= now) || self.due.session <= now {
             self.session_turn(now);
         }
         self.plan_turns(now);
@@ -412,6 +431,7 @@ impl Process {
         let to = now - self.began;
         let (line, runtime) = (&self.line, &self.runtime);
         self.world.run_on(self.machine, || line.within(|| runtime.advance(to)));
+        self.due.last = now;
         let is_busy = self.asked > 0 || self.has_stopped.is_some();
         self.due.session = now
             + match std::mem::take(&mut self.due.has_mail) {
@@ -425,8 +445,9 @@ impl Process {
             self.told.push_back(Told::Sent(sent));
         }
         while let Ok(notice) = self.events.try_recv() {
-            let id = notice.torrent.map(|subject| subject.id);
-            self.told.push_back(Told::Happened(id, notice.event));
+            if let Some(subject) = notice.torrent {
+                self.told.push_back(Told::Happened(subject.info_hash, notice.event));
+            }
         }
         while let Ok(answer) = self.answers.1.try_recv() {
             self.asked -= 1;

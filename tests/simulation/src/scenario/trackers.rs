@@ -12,8 +12,9 @@ use std::time::Duration;
 /// For good.
 const EVER: Duration = Duration::from_secs(1 << 40);
 
-/// One of them is gone for good, or both are down for hours; what comes back answers badly for a while.
-/// Servers come, and go, and start anew meanwhile, and everybody finishes in the end.
+/// One of them is gone for good, or both are down for up to three hours, or neither; what is there fails
+/// in all other ways for a while. Servers come, crash and have their files checked meanwhile, and
+/// everybody finishes in the end.
 pub(super) fn trackers(seed: u64) -> Result<Summary> {
     let mut stage = Stage::new(seed, &[vec![200_000, 70_000]], 16_384)?;
     let dead = some_front(&mut stage.rng);
@@ -23,8 +24,10 @@ pub(super) fn trackers(seed: u64) -> Result<Summary> {
         1 => [HTTP_FRONT, UDP_FRONT]
             .into_iter()
             .for_each(|front| stage.trackers.take_down(front, outage)),
-        _ => stage.trackers.set_fails(90),
+        _ => {}
     }
+    let fails = stage.rng.u32(..90);
+    stage.trackers.set_fails(fails);
     for number in 0..stage.rng.usize(2..5) {
         stage.add_server(1, number == 0)?;
         let pause = millis(&mut stage.rng, 1..60_000);
@@ -40,9 +43,7 @@ pub(super) fn trackers(seed: u64) -> Result<Summary> {
             _ => {
                 let front = some_front(&mut stage.rng);
                 let until = stage.world.now() + millis(&mut stage.rng, 1..600_000);
-                if front != dead {
-                    stage.trackers.take_down(front, until);
-                }
+                stage.trackers.take_down(front, until);
             }
         }
     }

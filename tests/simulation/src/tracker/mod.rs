@@ -4,7 +4,7 @@
 pub mod message;
 mod swarm;
 
-use crate::announcer::Line;
+use crate::announcer::{Line, Mail};
 use anyhow::{Context, Result};
 use discovery::{
     simulated::{HttpAnswer, Outgoing},
@@ -122,9 +122,10 @@ impl Trackers {
         self.0.borrow_mut().fails = fails;
     }
 
-    /// One is down until then.
+    /// One is down until then at least.
     pub fn take_down(&self, front: Front, until: Duration) {
-        self.0.borrow_mut().down_until[front] = until;
+        let down_until = &mut self.0.borrow_mut().down_until[front];
+        *down_until = until.max(*down_until);
     }
 
     /// Whether both are in one tier, and have one list.
@@ -267,20 +268,20 @@ impl Inner {
             Action::Resolved { line, id, front, is_known } => {
                 let ip = |front: Front| IpAddr::from([HTTP.2, UDP.2][front]);
                 let found = front.filter(|_| is_known).map(|front| vec![ip(front)]);
-                line.resolved(id, front, found);
+                line.bring(Mail::Resolved { id, front, found });
             }
             Action::Request { line, id, url, fate } => {
                 self.note(url.as_bytes());
                 self.request(line, id, &url, fate).with_context(|| format!("it asks {url}"))?;
             }
-            Action::Answered { line, id, answer } => line.answered(id, answer, self.world.now()),
+            Action::Answered { line, id, answer } => line.bring(Mail::Answered { id, answer }),
             Action::Packet { line, packet } => {
                 self.note(&packet);
                 self.packet(line, &packet).context("a datagram to a tracker")?;
             }
             Action::Reply { line, packet } => {
                 let from = SocketAddr::new(IpAddr::from(UDP.2), UDP_PORT);
-                line.replied(from, packet, self.world.now());
+                line.bring(Mail::Datagram { from, packet });
             }
         }
         Ok(())

@@ -342,6 +342,76 @@ fn a_restart_says_started_again() {
 }
 
 #[test]
+fn what_was_under_way_at_a_restart_is_not_taken_for_its_started() {
+    let mut world = World::new(&[&["a"]]);
+    world.torrent.start(world.now);
+    let due = world.torrent.due(world.now);
+    world.torrent.begin(due[0].tracker, moment(world.now)).unwrap();
+    world.torrent.stop(world.now);
+    world.torrent.start(world.now);
+    world.torrent.finish(due[0].tracker, moment(world.now), &Ok(reply()));
+    world.run(1);
+    assert_eq!(world.said(), said(&[("a", Event::Started)]));
+}
+
+#[test]
+fn a_tracker_that_knows_of_a_former_start_is_told_stopped() {
+    let mut world = World::new(&[&["a"]]);
+    world.torrent.start(world.now);
+    world.run(1);
+    world.torrent.stop(world.now);
+    world.torrent.start(world.now);
+    world.torrent.stop(world.now);
+    world.run(1);
+    assert_eq!(world.said(), said(&[("a", Event::Started), ("a", Event::Stopped)]));
+}
+
+#[test]
+fn a_completed_that_fails_does_not_keep_stopped_from_being_told() {
+    let mut world = World::new(&[&["a"]]);
+    world.torrent.start(world.now);
+    world.run(1);
+    world.said();
+    world.answer = Box::new(|_, event| match event {
+        Event::Completed => Err(silent()),
+        _ => Ok(reply()),
+    });
+    world.torrent.completed();
+    world.torrent.stop_finally(world.now);
+    world.run(1);
+    assert_eq!(world.said(), said(&[("a", Event::Completed), ("a", Event::Stopped)]));
+}
+
+#[test]
+fn a_completion_that_nobody_heard_of_is_not_told_after_the_next_start() {
+    let mut world = World::answering(&[&["a"]], |_, _| Err(silent()));
+    world.torrent.start(world.now);
+    world.torrent.completed();
+    world.run(1);
+    world.torrent.stop(world.now);
+    world.said();
+    world.answer = Box::new(|_, _| Ok(reply()));
+    world.torrent.start(world.now);
+    world.run(10);
+    assert_eq!(world.said(), said(&[("a", Event::Started)]));
+}
+
+#[test]
+fn a_tracker_that_comes_back_to_the_list_after_a_stopped_that_failed_is_started_anew() {
+    let mut world = World::new(&[&["a"]]);
+    world.torrent.start(world.now);
+    world.run(1);
+    world.answer = Box::new(|_, _| Err(silent()));
+    world.torrent.set_tiers(&[], &mut world.next_id, world.now);
+    world.run(1);
+    world.said();
+    world.answer = Box::new(|_, _| Ok(reply()));
+    world.torrent.set_tiers(&tiers(&[&["a"]]), &mut world.next_id, world.now);
+    world.run(60);
+    assert_eq!(world.said(), said(&[("a", Event::Started)]));
+}
+
+#[test]
 fn a_tracker_taken_off_the_list_is_told_stopped_and_a_new_one_started() {
     let mut world = World::new(&[&["a"], &["b"]]);
     world.torrent.start(world.now);
