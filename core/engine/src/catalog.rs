@@ -171,8 +171,6 @@ impl Catalog {
     }
 }
 
-/// Seconds since 1970.
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,6 +1,7 @@
 //! File operations of code that may block: the kernel's, or with the feature `sim` those of the machine
 //! of a simulated world that the thread works for ([`ring::sim::here`]).
 
+use crate::{StorageError, descriptors::open_patiently, error::folder_needs_no_sync};
 use rustix::fs::{Advice, CWD, RenameFlags, SeekFrom};
 use std::{
     fs::{self, OpenOptions},
@@ -10,6 +11,23 @@ use std::{
     path::{Path, PathBuf},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
+
+/// Makes the names in a folder durable, as far as its file system knows how.
+pub(crate) fn sync_folder(folder: &Path) -> Result<(), StorageError> {
+    let result = open_patiently(folder, Access::Read).and_then(|folder| folder.sync_all());
+    match result {
+        Err(error) if folder_needs_no_sync(&error) => Ok(()),
+        result => result.map_err(|error| StorageError::new(folder.to_path_buf(), error)),
+    }
+}
+
+/// Makes durable that names are gone from these folders, of which some may be gone themselves.
+pub(crate) fn sync_removals<'a>(
+    folders: impl IntoIterator<Item = &'a Path>,
+) -> Result<(), StorageError> {
+    let mut there = folders.into_iter().filter(|folder| exists(folder));
+    there.try_for_each(sync_folder)
+}
 
 /// Gives what the simulated machine says, if there is one.
 macro_rules! simulated {

@@ -2,17 +2,24 @@
 
 use crate::{StorageError, disk, paths};
 use metainfo::{InfoHash, Layout};
-use std::{collections::BTreeSet, io, path::Path};
+use std::{
+    collections::BTreeSet,
+    io,
+    path::{Path, PathBuf},
+};
 
 /// Deletes the torrent's files, its part file, and the folders that are empty then. What else lies
-/// in the folders stays. Goes on after an error and gives the first. Blocks: for the control thread.
+/// in the folders stays. When it returns, none of it comes back with a loss of power. Goes on after an
+/// error and gives the first. Blocks: for the control thread.
 pub fn remove_data(root: &Path, layout: &Layout, info_hash: InfoHash) -> Result<(), StorageError> {
     let mut first_error = None;
+    let mut touched = BTreeSet::new();
     let mut delete = |path: &Path| match disk::remove_file(path) {
         Err(error) if !is_absence(&error) => {
             first_error.get_or_insert_with(|| StorageError::new(path.to_path_buf(), error));
         }
-        _ => {}
+        Err(_) => {}
+        Ok(()) => touched.extend(path.parent().map(Path::to_path_buf)),
     };
     let mut folders = BTreeSet::new();
     for (index, file) in layout.files().filter(|(_, file)| !file.is_pad()) {
@@ -25,7 +32,13 @@ pub fn remove_data(root: &Path, layout: &Layout, info_hash: InfoHash) -> Result<
     delete(&paths::part_file(root, info_hash));
     for folder in folders.iter().rev() {
         // A folder that is not empty, or not ours to remove, stays as it is.
-        let _ = disk::remove_dir(&root.join(folder));
+        let folder = root.join(folder);
+        if disk::remove_dir(&folder).is_ok() {
+            touched.extend(folder.parent().map(Path::to_path_buf));
+        }
+    }
+    if let Err(error) = disk::sync_removals(touched.iter().map(PathBuf::as_path)) {
+        first_error.get_or_insert(error);
     }
     first_error.map_or(Ok(()), Err)
 }

@@ -319,11 +319,17 @@ impl Held {
         Ok(())
     }
 
-    /// Nothing of it is left in these folders.
-    pub fn check_gone(&self, (world, machine): Disk<'_>, roots: &[&str]) -> Result<()> {
+    /// Nothing of it is in any of these folders but the one, if it is in one.
+    pub fn check_gone(
+        &self,
+        (world, machine): Disk<'_>,
+        roots: &[&str],
+        but: Option<&Path>,
+    ) -> Result<()> {
+        let roots = || roots.iter().map(Path::new).filter(|root| Some(*root) != but);
         for path in world.paths(machine) {
-            let is_own = roots.iter().any(|root| self.torrent.is_path(Path::new(root), &path));
-            ensure!(!is_own, "{} is left of a torrent that was deleted", path.display());
+            let is_own = roots().any(|root| self.torrent.is_path(root, &path));
+            ensure!(!is_own, "{} is left of a torrent that is not there", path.display());
         }
         Ok(())
     }

@@ -282,7 +282,7 @@ impl Server {
                     bail!("a torrent was removed, which nobody has asked for");
                 };
                 if delete_data {
-                    held.check_gone((&world, machine), &ROOTS)?;
+                    held.check_gone((&world, machine), &ROOTS, None)?;
                 }
                 held.forget();
                 self.add_at = Some(world.now() + ADD_AGAIN);
@@ -547,6 +547,7 @@ impl Server {
         self.check_paths()?;
         for held in &self.held {
             held.check_kept(self.disk()).context("at the end")?;
+            held.check_gone(self.disk(), &ROOTS, Some(&held.root)).context("at the end")?;
             // A sync may fail while it ends, too late for anything but to say so.
             let is_excused = held.may_have_lost() && self.world.now() < self.faulty_until;
             if !is_excused {

@@ -209,9 +209,12 @@ impl Look {
             let file = &self.layout[index];
             let stamp = report.stamps[index.as_usize()];
             let path = self.root.join(file.path().as_path());
-            let what = match stamp {
-                FileStamp::ABSENT => "the file is missing; put it back",
-                short if short.length < file.length() => {
+            let before = resume.stamps.get(index.as_usize()).copied();
+            let what = match (stamp, before) {
+                (_, Some(FileStamp::DUBIOUS)) => continue,
+                (FileStamp::ABSENT, _) => "the file is missing; put it back",
+                (_, Some(FileStamp::UNKNOWN)) => continue,
+                (short, _) if short.length < file.length() => {
                     "the file is shorter than the torrent says; restore it"
                 }
                 _ => continue,

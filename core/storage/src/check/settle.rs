@@ -6,7 +6,6 @@ use crate::{
     StorageError,
     descriptors::{are_lacking, open_patiently},
     disk::{self, Access},
-    error::folder_needs_no_sync,
     paths,
 };
 use metainfo::FileIndex;
@@ -104,7 +103,7 @@ pub(super) fn settle(
             folders.extend(request.root.parent().map(Path::to_path_buf));
         }
     }
-    folders.into_iter().try_for_each(|folder| sync_folder(&folder))
+    folders.into_iter().try_for_each(|folder| disk::sync_folder(&folder))
 }
 
 /// Whether pieces of the file are to be checked. One without bytes has none, and goes with any: nobody
@@ -154,14 +153,6 @@ fn sync_file(
 
 fn is_settled(changed: SystemTime) -> bool {
     disk::now().duration_since(changed).is_ok_and(|age| age > SETTLED_AFTER)
-}
-
-fn sync_folder(folder: &Path) -> Result<(), StorageError> {
-    let result = open_patiently(folder, Access::Read).and_then(|folder| folder.sync_all());
-    match result {
-        Err(error) if folder_needs_no_sync(&error) => Ok(()),
-        result => result.map_err(|error| StorageError::new(folder.to_path_buf(), error)),
-    }
 }
 
 #[cfg(test)]

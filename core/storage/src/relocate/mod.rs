@@ -183,12 +183,17 @@ impl Relocation {
     }
 
     /// Deletes the old names of files that are at the new place too, and folders of the torrent that
-    /// are empty then. Goes on after an error and gives the first.
+    /// are empty then, durably. Goes on after an error and gives the first.
     pub fn finish(&self) -> Result<(), StorageError> {
         let mut first_error = None;
+        let mut touched = BTreeSet::new();
         for pair in self.pairs() {
-            if let Err(error) = remove_old(&pair) {
-                first_error.get_or_insert(StorageError::new(pair.from, error));
+            match remove_old(&pair) {
+                Ok(true) => touched.extend(pair.from.parent().map(Path::to_path_buf)),
+                Ok(false) => {}
+                Err(error) => {
+                    first_error.get_or_insert(StorageError::new(pair.from, error));
+                }
             }
         }
         let mut folders = BTreeSet::new();
@@ -198,7 +203,13 @@ impl Relocation {
         }
         for folder in folders.iter().rev() {
             // One that is not empty stays.
-            let _ = disk::remove_dir(&self.from.root.join(folder));
+            let folder = self.from.root.join(folder);
+            if disk::remove_dir(&folder).is_ok() {
+                touched.extend(folder.parent().map(Path::to_path_buf));
+            }
+        }
+        if let Err(error) = disk::sync_removals(touched.iter().map(PathBuf::as_path)) {
+            first_error.get_or_insert(error);
         }
         first_error.map_or(Ok(()), Err)
     }
@@ -406,21 +417,21 @@ fn same_file(one: &Path, other: &Path) -> bool {
     id(one).is_some() && id(one) == id(other)
 }
 
-/// Removes a file's old name if it has a new one.
-fn remove_old(pair: &Pair) -> io::Result<()> {
+/// Removes a file's old name if it has a new one; whether there was an old one.
+fn remove_old(pair: &Pair) -> io::Result<bool> {
     if pair.is_one_entry() {
-        return Ok(());
+        return Ok(false);
     }
     let old = match disk::symlink_metadata(&pair.from) {
         Ok(old) => old,
-        Err(error) if is_absence(&error) => return Ok(()),
+        Err(error) if is_absence(&error) => return Ok(false),
         Err(error) => return Err(error),
     };
     let new = disk::metadata(&pair.to)?;
     if !old.is_symlink() && old.len() != new.len() {
         return Err(io::Error::other("it is not as long as its copy, so it stays"));
     }
-    disk::remove_file(&pair.from)
+    disk::remove_file(&pair.from).map(|()| true)
 }
 
 fn make_folders(folder: &Path, made: &mut Made) -> io::Result<()> {

@@ -278,7 +278,8 @@ impl Inner {
         } else if let Some(error) = outcome.error {
             // The kernel forgets what it could not write, and shows it all the same: the next check
             // would find it, also that of another process.
-            let resume = ResumeData::unknown(&entry.disk, &outcome.stamps);
+            let before = entry.resume.as_deref();
+            let resume = ResumeData::unknown(&entry.disk, &outcome.stamps, before);
             self.write(Write::Resume(torrent.info_hash, Some(resume.to_bytes())));
             entry.resume = Some(Arc::new(resume));
             // Nothing was read: it is checked again, unless a person has other plans.
