@@ -9,8 +9,9 @@
 mod device;
 mod reader;
 mod settle;
+mod worker;
 
-use crate::{FileStamp, StorageError, paths};
+use crate::{FileStamp, StorageError};
 pub(crate) use device::{Device, is_rotating};
 use hash::Hasher;
 use metainfo::{Bitfield, InfoHash, Layout, PieceHashes, PieceIndex};
@@ -26,6 +27,7 @@ use std::{
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
+pub use worker::CheckWorker;
 
 /// Bytes that a group of pieces on a rotating disk has at most, unless one piece has more: they are
 /// asked for in order before the lanes read them in turn.
@@ -100,12 +102,6 @@ pub struct CheckHandle {
 pub struct Checker {
     shared: Arc<Shared>,
     threads: Mutex<Vec<JoinHandle<()>>>,
-}
-
-/// Takes the turns of a [`Checker`]: what each of its threads is.
-pub struct CheckWorker {
-    shared: Arc<Shared>,
-    reader: Reader,
 }
 
 struct Shared {
@@ -327,37 +323,6 @@ impl CheckHandle {
     }
 }
 
-impl CheckWorker {
-    /// Takes the next turn: a look at a torrent's files, a group of its pieces, or its end. `false` if
-    /// there is nothing to do.
-    pub fn turn(&mut self) -> bool {
-        let turn = self.shared.turn_now(&mut self.shared.lock());
-        turn.is_some_and(|turn| {
-            self.take(turn);
-            true
-        })
-    }
-
-    fn take(&mut self, turn: Turn) {
-        let shared = &self.shared;
-        match turn {
-            Turn::Look(job) => {
-                let device = Device::of(&job.request.root);
-                let in_line = shared.lock().jobs.len();
-                let settled = settle::settle(&job.request, &shared.synced, in_line);
-                let stamps = stamps(&job.request);
-                shared.has_looked(&job, device, settled, stamps);
-            }
-            Turn::Group(job, device, pieces) => {
-                let found = self.reader.check(&job, &pieces);
-                shared.take_back(&job, device, found);
-            }
-            Turn::End(job) => job.end(),
-            Turn::Stop => {}
-        }
-    }
-}
-
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -534,19 +499,6 @@ impl Job {
         drop(course);
         (self.request.report)(CheckEvent::Ended(outcome));
     }
-}
-
-fn stamps(request: &CheckRequest) -> Vec<FileStamp> {
-    let (root, layout) = (&request.root, &request.layout);
-    (0..=layout.file_count())
-        .map(|number| match layout.file(number) {
-            Some(file) if layout[file].is_pad() => FileStamp::ABSENT,
-            _ => {
-                let path = paths::of_number(root, layout, request.info_hash, number);
-                FileStamp::read(&path).unwrap_or(FileStamp::ABSENT)
-            }
-        })
-        .collect()
 }
 
 #[cfg(test)]
