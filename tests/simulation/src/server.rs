@@ -81,6 +81,14 @@ pub struct Server {
 struct Running {
     process: Process,
     announcer: Announcer,
+    /// Turns of the session that were looked into.
+    seen_turns: u64,
+}
+
+impl Running {
+    fn has_news(&self) -> bool {
+        self.process.session_turns() != self.seen_turns
+    }
 }
 
 impl Server {
@@ -186,7 +194,7 @@ impl Server {
             self.add_at = None;
             self.add_what_is_missing();
         }
-        let Some(Running { process, announcer }) = &mut self.process else { return Ok(()) };
+        let Some(Running { process, announcer, .. }) = &mut self.process else { return Ok(()) };
         if announcer.has_mail() && process.rests_until() <= now {
             announcer.take_mail(now);
             process.has_mail();
@@ -201,8 +209,10 @@ impl Server {
         if let Some(running) = self.process.as_mut().filter(|running| running.process.has_left()) {
             running.announcer.is_over();
         }
-        self.look_into_session();
-        self.start_what_stands_still();
+        if self.process.as_ref().is_some_and(Running::has_news) {
+            self.look_into_session();
+            self.start_what_stands_still();
+        }
         Ok(())
     }
 
@@ -336,7 +346,8 @@ impl Server {
 
     /// What the session shows of its torrents.
     fn look_into_session(&mut self) {
-        let Some(running) = &self.process else { return };
+        let Some(running) = &mut self.process else { return };
+        running.seen_turns = running.process.session_turns();
         running.process.session().read(|catalog| {
             for held in self.held.iter_mut() {
                 let Some(torrent) = held.id.and_then(|id| catalog.get(id)) else {
@@ -380,7 +391,7 @@ impl Server {
             Ok(())
         })?;
         let announcer = Announcer::new(self.addr, &process, &self.trackers);
-        self.process = Some(Running { process, announcer });
+        self.process = Some(Running { process, announcer, seen_turns: 0 });
         self.add_at = Some(self.world.now());
         Ok(())
     }

@@ -184,6 +184,8 @@ struct Due {
     session: Duration,
     /// When its last one was.
     last: Duration,
+    /// How many it has had.
+    turns: u64,
     /// The session has been told something.
     has_mail: bool,
     work: Option<Duration>,
@@ -317,6 +319,11 @@ impl Process {
         self.due.has_mail = true;
     }
 
+    /// How many turns the session has had: as long as they are the same, it knows the same.
+    pub fn session_turns(&self) -> u64 {
+        self.due.turns
+    }
+
     /// What it knows, for a look.
     pub fn session(&self) -> &Session {
         &self.session
@@ -432,6 +439,7 @@ impl Process {
         let (line, runtime) = (&self.line, &self.runtime);
         self.world.run_on(self.machine, || line.within(|| runtime.advance(to)));
         self.due.last = now;
+        self.due.turns += 1;
         let is_busy = self.asked > 0 || self.has_stopped.is_some();
         self.due.session = now
             + match std::mem::take(&mut self.due.has_mail) {
