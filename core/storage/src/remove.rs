@@ -13,13 +13,11 @@ use std::{
 /// error and gives the first. Blocks: for the control thread.
 pub fn remove_data(root: &Path, layout: &Layout, info_hash: InfoHash) -> Result<(), StorageError> {
     let mut first_error = None;
-    let mut touched = BTreeSet::new();
     let mut delete = |path: &Path| match disk::remove_file(path) {
         Err(error) if !is_absence(&error) => {
             first_error.get_or_insert_with(|| StorageError::new(path.to_path_buf(), error));
         }
-        Err(_) => {}
-        Ok(()) => touched.extend(path.parent().map(Path::to_path_buf)),
+        _ => {}
     };
     let mut folders = BTreeSet::new();
     for (index, file) in layout.files().filter(|(_, file)| !file.is_pad()) {
@@ -32,12 +30,11 @@ pub fn remove_data(root: &Path, layout: &Layout, info_hash: InfoHash) -> Result<
     delete(&paths::part_file(root, info_hash));
     for folder in folders.iter().rev() {
         // A folder that is not empty, or not ours to remove, stays as it is.
-        let folder = root.join(folder);
-        if disk::remove_dir(&folder).is_ok() {
-            touched.extend(folder.parent().map(Path::to_path_buf));
-        }
+        let _ = disk::remove_dir(&root.join(folder));
     }
-    if let Err(error) = disk::sync_removals(touched.iter().map(PathBuf::as_path)) {
+    // All of them: what is gone already may have been deleted by a process that then ended.
+    let touched: Vec<PathBuf> = folders.iter().map(|folder| root.join(folder)).collect();
+    if let Err(error) = disk::sync_removals(touched.iter().map(PathBuf::as_path).chain([root])) {
         first_error.get_or_insert(error);
     }
     first_error.map_or(Ok(()), Err)

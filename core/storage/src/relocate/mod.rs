@@ -186,14 +186,9 @@ impl Relocation {
     /// are empty then, durably. Goes on after an error and gives the first.
     pub fn finish(&self) -> Result<(), StorageError> {
         let mut first_error = None;
-        let mut touched = BTreeSet::new();
         for pair in self.pairs() {
-            match remove_old(&pair) {
-                Ok(true) => touched.extend(pair.from.parent().map(Path::to_path_buf)),
-                Ok(false) => {}
-                Err(error) => {
-                    first_error.get_or_insert(StorageError::new(pair.from, error));
-                }
+            if let Err(error) = remove_old(&pair) {
+                first_error.get_or_insert(StorageError::new(pair.from, error));
             }
         }
         let mut folders = BTreeSet::new();
@@ -203,12 +198,12 @@ impl Relocation {
         }
         for folder in folders.iter().rev() {
             // One that is not empty stays.
-            let folder = self.from.root.join(folder);
-            if disk::remove_dir(&folder).is_ok() {
-                touched.extend(folder.parent().map(Path::to_path_buf));
-            }
+            let _ = disk::remove_dir(&self.from.root.join(folder));
         }
-        if let Err(error) = disk::sync_removals(touched.iter().map(PathBuf::as_path)) {
+        // All of them: what is gone already may have been deleted by a process that then ended.
+        let touched: Vec<PathBuf> = folders.iter().map(|f| self.from.root.join(f)).collect();
+        let touched = touched.iter().map(PathBuf::as_path).chain([&*self.from.root]);
+        if let Err(error) = disk::sync_removals(touched) {
             first_error.get_or_insert(error);
         }
         first_error.map_or(Ok(()), Err)
@@ -417,21 +412,21 @@ fn same_file(one: &Path, other: &Path) -> bool {
     id(one).is_some() && id(one) == id(other)
 }
 
-/// Removes a file's old name if it has a new one; whether there was an old one.
-fn remove_old(pair: &Pair) -> io::Result<bool> {
+/// Removes a file's old name if it has a new one.
+fn remove_old(pair: &Pair) -> io::Result<()> {
     if pair.is_one_entry() {
-        return Ok(false);
+        return Ok(());
     }
     let old = match disk::symlink_metadata(&pair.from) {
         Ok(old) => old,
-        Err(error) if is_absence(&error) => return Ok(false),
+        Err(error) if is_absence(&error) => return Ok(()),
         Err(error) => return Err(error),
     };
     let new = disk::metadata(&pair.to)?;
     if !old.is_symlink() && old.len() != new.len() {
         return Err(io::Error::other("it is not as long as its copy, so it stays"));
     }
-    disk::remove_file(&pair.from).map(|()| true)
+    disk::remove_file(&pair.from)
 }
 
 fn make_folders(folder: &Path, made: &mut Made) -> io::Result<()> {
