@@ -4,14 +4,12 @@
 //! what changed since a moment is found at a cost of what changed, however many torrents there are.
 
 use crate::{
+    clock::unix_now,
     limits,
     status::{Torrent, TorrentId},
 };
 use metainfo::InfoHash;
-use std::{
-    collections::{BTreeMap, HashMap, HashSet, VecDeque},
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 /// All torrents at one moment; see [`crate::Session::read`].
 #[derive(Debug, Default)]
@@ -171,11 +169,6 @@ impl Catalog {
             torrent.changed_at = unix_now();
         }
     }
-}
-
-/// Seconds since 1970.
-fn unix_now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs())
 }
 
 #[cfg(test)]

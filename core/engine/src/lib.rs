@@ -2,6 +2,7 @@
 
 pub mod blocklist;
 mod catalog;
+mod clock;
 mod descriptors;
 mod event;
 mod limiter;
@@ -14,6 +15,7 @@ mod shard;
 pub mod simulated;
 pub mod status;
 mod supervisor;
+mod work;
 
 pub use event::{Event, Notice, Subject};
 pub use ring::process;

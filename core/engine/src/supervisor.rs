@@ -141,6 +141,22 @@ impl Shards {
         Ok(shards)
     }
 
+    /// Shards without threads, of whoever lets them take their turns.
+    #[cfg(feature = "sim")]
+    pub(crate) fn by_hand(
+        handles: &[ShardHandle],
+        listening: SocketAddr,
+        directory: &Directory,
+    ) -> Shards {
+        Shards {
+            handles: handles.to_vec(),
+            listening: vec![listening],
+            driver: DriverKind::Sim,
+            directory: directory.clone(),
+            threads: Vec::new(),
+        }
+    }
+
     /// Waits for the threads, which end after [`Command::Shutdown`]. Blocks.
     pub(crate) fn join(&mut self) {
         for thread in self.threads.drain(..) {

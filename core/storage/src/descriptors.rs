@@ -1,14 +1,8 @@
 //! What to do while the process, or the system, has as many open files as it may: a burst of
 //! connections, say, takes them for seconds, and no torrent is to stop for that.
 
-use std::{
-    fs::{File, OpenOptions},
-    io,
-    os::unix::fs::OpenOptionsExt,
-    path::Path,
-    thread,
-    time::Duration,
-};
+use crate::disk::{self, Access, File};
+use std::{io, path::Path, thread, time::Duration};
 
 /// An opening that finds no descriptor is tried again so many times, at each tick: longer than a burst
 /// of connections lasts.
@@ -23,19 +17,13 @@ pub(crate) fn are_lacking(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
 }
 
-/// Opens a file as soon as there is a descriptor for it. Blocks.
-pub(crate) fn open_patiently(options: &OpenOptions, path: &Path) -> io::Result<File> {
+/// Opens a file or folder as soon as there is a descriptor for it. Blocks.
+pub(crate) fn open_patiently(path: &Path, access: Access) -> io::Result<File> {
     for _ in 1..PATIENT_TRIES {
-        match options.open(path) {
+        match disk::open(path, access) {
             Err(error) if are_lacking(&error) => thread::sleep(PAUSE),
             result => return result,
         }
     }
-    options.open(path)
-}
-
-/// Opens a file or folder to read it, as soon as there is a descriptor for it. Does not wait for
-/// anything that a special file would wait for.
-pub(crate) fn read_patiently(path: &Path) -> io::Result<File> {
-    open_patiently(OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK), path)
+    disk::open(path, access)
 }

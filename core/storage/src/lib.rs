@@ -13,6 +13,7 @@
 mod check;
 mod create;
 mod descriptors;
+mod disk;
 mod error;
 mod limits;
 mod mapping;
@@ -23,8 +24,11 @@ mod resume;
 mod space;
 mod store;
 
-pub use check::{CheckEvent, CheckHandle, CheckOutcome, CheckProgress, CheckRequest, Checker};
+pub use check::{
+    CheckEvent, CheckHandle, CheckOutcome, CheckProgress, CheckRequest, CheckWorker, Checker,
+};
 pub use create::{CreateProgress, CreateRequest, CreateTorrentError, create_torrent};
+pub use disk::{allocated, exists, make_folders, remove_file, write_file};
 pub use error::StorageError;
 pub use limits::StoreLimits;
 pub use paths::part_file;

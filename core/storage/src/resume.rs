@@ -1,7 +1,8 @@
 //! What is remembered of a torrent's files between two runs, and whether it still holds.
 
+use crate::disk::{self, Meta};
 use metainfo::{Bitfield, FileIndex, Layout};
-use std::{fs, io, os::unix::fs::MetadataExt, path::Path};
+use std::{io, path::Path};
 
 /// How a file looked when its pieces were last known to be good.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -16,14 +17,20 @@ impl FileStamp {
     /// There was no such file, or nobody has looked.
     pub const ABSENT: FileStamp = FileStamp { length: 0, modified_ns: i64::MIN };
 
-    pub(crate) fn of(meta: &fs::Metadata) -> FileStamp {
-        let seconds_ns = meta.mtime().saturating_mul(1_000_000_000);
-        FileStamp { length: meta.len(), modified_ns: seconds_ns.saturating_add(meta.mtime_nsec()) }
+    /// The file has pieces that are good, but the disk may show more than it keeps: all of it is to be
+    /// checked, however it looks.
+    pub const UNKNOWN: FileStamp = FileStamp { length: u64::MAX, modified_ns: 0 };
+
+    /// The same of a file of which no piece is known to be on the disk: it need not even be there.
+    pub const DUBIOUS: FileStamp = FileStamp { length: u64::MAX, modified_ns: i64::MIN };
+
+    pub(crate) fn of(meta: &Meta) -> FileStamp {
+        FileStamp { length: meta.len(), modified_ns: meta.modified_ns() }
     }
 
     /// The file as it is now; [`FileStamp::ABSENT`] if there is none. Blocks.
     pub fn read(path: &Path) -> io::Result<FileStamp> {
-        match fs::metadata(path) {
+        match disk::metadata(path) {
             Ok(meta) if meta.is_file() => Ok(FileStamp::of(&meta)),
             Ok(_) => Ok(FileStamp::ABSENT),
             Err(error) if is_absence(&error) => Ok(FileStamp::ABSENT),
@@ -84,9 +91,13 @@ impl ResumeData {
 
     /// Of a torrent whose check found that the disk does not keep what is in the files, when they looked
     /// like `stamps`: whatever they look like next, every piece of those that were whole is to be
-    /// checked, and the page cache is not believed.
-    pub fn unknown(layout: &Layout, stamps: &[FileStamp]) -> ResumeData {
-        const NEVER: FileStamp = FileStamp { length: u64::MAX, modified_ns: 0 };
+    /// checked, and the page cache is not believed. Files of which `before` has pieces must be there
+    /// still; others may go with the power.
+    pub fn unknown(
+        layout: &Layout,
+        stamps: &[FileStamp],
+        before: Option<&ResumeData>,
+    ) -> ResumeData {
         let geometry = layout.geometry();
         let mut unknown =
             ResumeData { is_final: true, suspects_cache: true, ..Self::nothing(layout) };
@@ -94,13 +105,23 @@ impl ResumeData {
         for (index, file) in layout.files().filter(|(_, file)| !file.is_pad()) {
             let now = stamps.get(index.as_usize()).copied().unwrap_or(FileStamp::ABSENT);
             if now != FileStamp::ABSENT && now.length >= file.length() {
-                unknown.stamps[index.as_usize()] = NEVER;
+                let is_known = before.is_some_and(|before| before.knows_of(layout, index));
+                unknown.stamps[index.as_usize()] =
+                    if is_known { FileStamp::UNKNOWN } else { FileStamp::DUBIOUS };
             } else {
                 let pieces = layout.pieces_of(index).filter_map(|piece| geometry.piece(piece));
                 pieces.for_each(|piece| _ = have.clear(piece));
             }
         }
         ResumeData { have, ..unknown }
+    }
+
+    /// Whether pieces of the file were on the disk for sure.
+    fn knows_of(&self, layout: &Layout, file: FileIndex) -> bool {
+        let geometry = layout.geometry();
+        let mut pieces = layout.pieces_of(file).filter_map(|piece| geometry.piece(piece));
+        let is_dubious = self.stamps.get(file.as_usize()) == Some(&FileStamp::DUBIOUS);
+        !is_dubious && pieces.any(|piece| self.have.has(piece))
     }
 
     /// For the session database: version, flags, counts, bitfield, stamps and a checksum; numbers

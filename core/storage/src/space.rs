@@ -1,6 +1,10 @@
 //! How much room there is.
 
-use std::{io, path::Path};
+use crate::disk;
+use std::{
+    io::{self, ErrorKind},
+    path::Path,
+};
 
 /// The room of a file system.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -17,18 +21,14 @@ pub fn free_space(path: &Path) -> io::Result<FreeSpace> {
     let mut folder = path;
     loop {
         let asked = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-        match rustix::fs::statvfs(asked) {
-            Ok(stat) => {
-                return Ok(FreeSpace {
-                    free: stat.f_bavail.saturating_mul(stat.f_frsize),
-                    total: stat.f_blocks.saturating_mul(stat.f_frsize),
-                });
+        match disk::space(asked) {
+            Ok((free, total)) => return Ok(FreeSpace { free, total }),
+            Err(error)
+                if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
+            {
+                folder = folder.parent().ok_or(error)?;
             }
-            Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => match folder.parent() {
-                Some(parent) => folder = parent,
-                None => return Err(rustix::io::Errno::NOENT.into()),
-            },
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(error),
         }
     }
 }

@@ -298,8 +298,14 @@ fn what_a_check_left_unknown_is_checked_whatever_it_looks_like() {
     let parts = part_file(folder.path(), sample.info_hash);
     fs::write(&parts, b"parts").unwrap();
     let stamps = resume(&sample, folder.path(), sample.all_pieces(), true).stamps;
-    let unknown = ResumeData::unknown(&sample.layout, &stamps);
+    let unknown = ResumeData::unknown(&sample.layout, &stamps, None);
     assert!(unknown.suspects_cache);
+    assert_eq!(unknown.stamps[..2], [FileStamp::DUBIOUS; 2], "nothing was known of it before");
+    let again = ResumeData::unknown(&sample.layout, &stamps, Some(&unknown));
+    assert_eq!(again.stamps, unknown.stamps);
+    let before = resume(&sample, folder.path(), sample.all_pieces(), true);
+    let once_known = ResumeData::unknown(&sample.layout, &stamps, Some(&before));
+    assert_eq!(once_known.stamps[..2], [FileStamp::UNKNOWN; 2]);
     let unknown = ResumeData::from_bytes(&unknown.to_bytes(), &sample.layout).unwrap();
     let report = check_stamps(folder.path(), &parts, &sample.layout, &unknown).unwrap();
     let missing = pieces_of(&sample, 2);

@@ -1,61 +1,56 @@
-//! A torrent of a server: what the session keeps of it across crashes, what it does when it is told
-//! something, and what must hold then.
+//! A torrent of a server: what its session has said of it, what its operator wants, and what must hold.
 
-use crate::torrent::{ROOT, Torrent};
+use crate::torrent::{Disk, ROOT, Torrent};
 use anyhow::{Context, Result, ensure};
-use discovery::Progress;
-use engine::{TorrentId, simulated::Start};
+use engine::TorrentId;
 use metainfo::{Bitfield, PieceIndex};
-use ring::sim::{Machine, World};
 use std::{
     io,
-    path::Path,
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
+    path::{Path, PathBuf},
+    sync::Arc,
 };
-use storage::{FileStamp, ResumeData, compare_stamps};
-
-/// A torrent that a local error stopped is tried again after so long, as by the session.
-pub const RETRY_AFTER: Duration = Duration::from_secs(30);
+use storage::ResumeData;
 
 /// Its operator looks after one whose files are not fit after so many tries.
 const TRIES: u32 = 2;
+
+/// What the operator wants of a torrent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Wish {
+    /// That it is there.
+    Present,
+    /// That it is gone, and whether with its data.
+    Gone {
+        /// With its data.
+        delete_data: bool,
+    },
+}
 
 /// One torrent of a server.
 pub struct Held {
     /// What it is.
     pub torrent: Torrent,
-    /// Its number.
-    pub id: TorrentId,
-    /// The shard it runs on.
-    pub home: usize,
-    /// How often it was started.
-    pub run: u32,
-    /// It is on its shard.
-    pub is_running: bool,
-    /// When it is started next.
-    pub start_at: Option<Duration>,
-    /// What its announces say.
-    pub progress: Arc<Progress>,
-    /// It has told that everything is on its disk.
+    /// Its number in the process that runs.
+    pub id: Option<TorrentId>,
+    /// What is wanted of it.
+    pub wish: Wish,
+    /// The folder that its session has its files in.
+    pub root: PathBuf,
+    /// The session has answered that it is added, and not that it is gone.
+    pub is_added: bool,
+    /// Everything is there, and seeded.
     pub is_complete: bool,
-    /// Pieces that it claims.
+    /// Pieces that it claims while it runs.
     pub has: u32,
-    /// How often pieces of it were rechecked.
-    pub rechecks: u32,
-    /// Whether somebody else has changed its files since it was last looked at.
+    /// Whether somebody else has changed its files since they were last looked at.
     pub is_harmed: bool,
     /// Whether what it loses can be had nowhere else: its operator puts files back.
     pub is_source: bool,
-    /// The id that peers and trackers see.
-    pub peer_id: [u8; 20],
-    /// What the session's database would have.
+    /// What the database has.
     kept: Option<ResumeData>,
-    /// Pieces of the files that somebody else has changed.
+    /// Pieces of files that somebody else has changed since they were last looked at.
     lost: Bitfield,
-    /// Everything is to be checked at the next start.
-    verify: bool,
-    /// Pieces that it has claimed since its last start.
+    /// Pieces that it has claimed since its files were last looked at.
     claimed: Bitfield,
     /// A file with such pieces that somebody has taken away: nobody but its operator makes it anew.
     removed: Option<usize>,
@@ -71,64 +66,60 @@ struct Counted {
     found: u64,
 }
 
-/// What a look at the files says.
-pub enum Look {
-    /// It can run with these pieces, and the files look like this.
-    Fit(Bitfield, Vec<FileStamp>),
-    /// Files are missing or short.
-    Unfit,
-    /// The disk refuses to keep what is in the files.
-    Refused,
+/// What its operator does about it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Remedy {
+    /// Nothing, for now.
+    Wait,
+    /// Puts the files back.
+    Restore,
+    /// Has it checked.
+    Verify,
 }
 
 impl Held {
     /// Of which nothing is known.
-    pub fn new(torrent: &Torrent, id: TorrentId, home: usize, rng: &mut fastrand::Rng) -> Held {
-        let mut peer_id = *b"-RS0010-000000000000";
-        peer_id[8..].fill_with(|| rng.u8(..));
+    pub fn new(torrent: &Torrent, is_source: bool) -> Held {
+        let none = Bitfield::none(torrent.layout.geometry().piece_count());
         Held {
             torrent: torrent.clone(),
-            id,
-            home,
-            run: 0,
-            is_running: false,
-            start_at: None,
-            progress: Arc::default(),
+            id: None,
+            wish: Wish::Present,
+            root: PathBuf::from(ROOT),
+            is_added: false,
             is_complete: false,
             has: 0,
-            rechecks: 0,
             is_harmed: false,
-            is_source: false,
-            peer_id,
+            is_source,
             kept: None,
-            lost: Bitfield::none(torrent.layout.geometry().piece_count()),
-            verify: false,
-            claimed: Bitfield::none(torrent.layout.geometry().piece_count()),
+            lost: none.clone(),
+            claimed: none,
             removed: None,
             unfit: 0,
             counted: Counted::default(),
         }
     }
 
-    /// As a shard takes it.
-    pub fn start(&self, have: Bitfield, stamps: Vec<FileStamp>) -> Start {
-        Start {
-            id: self.id,
-            info_hash: self.torrent.info_hash,
-            peer_id: self.peer_id,
-            layout: Arc::clone(&self.torrent.layout),
-            hashes: Arc::clone(&self.torrent.hashes),
-            root: Path::new(ROOT).into(),
-            have,
-            stamps,
-            suspects_cache: self.kept.as_ref().is_some_and(|kept| kept.suspects_cache),
-            progress: Arc::clone(&self.progress),
-        }
-    }
-
     /// The share of the pieces that it claims, in 0..=1.
     pub fn share(&self) -> f32 {
         self.has as f32 / self.lost.piece_count() as f32
+    }
+
+    /// Its process has begun, or is gone.
+    pub fn forget_process(&mut self) {
+        (self.id, self.is_complete, self.has) = (None, false, 0);
+        self.counted = Counted::default();
+    }
+
+    /// It is gone from the session, to be added again where its files are.
+    pub fn forget(&mut self) {
+        let is_deleted = self.wish == Wish::Gone { delete_data: true };
+        let root = if is_deleted { PathBuf::from(ROOT) } else { std::mem::take(&mut self.root) };
+        *self = Held { root, ..Held::new(&self.torrent, self.is_source) };
+    }
+
+    fn none(&self) -> Bitfield {
+        Bitfield::none(self.lost.piece_count())
     }
 
     fn pieces<'a>(&'a self, of: &'a Bitfield) -> impl Iterator<Item = PieceIndex> + 'a {
@@ -141,57 +132,101 @@ impl Held {
         self.pieces(of).map(|piece| u64::from(geometry.length_of(piece))).sum()
     }
 
+    /// Whether its files without bytes are there: they are made after everything else, at the next start
+    /// if the last run ended before.
+    pub fn has_empty_files(&self, (world, machine): Disk<'_>) -> bool {
+        let mut empty = self.torrent.files().filter(|(_, bytes)| bytes.is_empty());
+        empty.all(|(path, _)| world.stat(machine, &self.root.join(path)).is_ok())
+    }
+
     /// It claims one more piece from now on.
-    pub fn gains(&mut self, world: &World, machine: Machine, piece: u32) -> Result<()> {
+    pub fn gains(&mut self, disk: Disk<'_>, piece: u32) -> Result<()> {
         self.has += 1;
         if let Some(piece) = self.torrent.layout.geometry().piece(piece) {
             self.claimed.set(piece);
         }
-        if let Some(path) = self.removed.map(|file| &self.torrent.paths[file]) {
-            let is_back = world.stat(machine, path).is_ok();
+        if let Some(path) = self.removed.map(|file| self.root.join(&self.torrent.paths[file])) {
+            let is_back = disk.0.stat(disk.1, &path).is_ok();
             ensure!(!is_back, "{} was made anew over pieces that it had", path.display());
         }
-        self.claims(world, machine, piece)
+        self.claims(disk, piece)
+    }
+
+    /// It has left its shard.
+    pub fn leaves(&mut self) {
+        self.has = 0;
     }
 
     /// It claims a piece, which must be in the files.
-    fn claims(&self, world: &World, machine: Machine, piece: u32) -> Result<()> {
+    fn claims(&self, disk: Disk<'_>, piece: u32) -> Result<()> {
         let piece = self.torrent.layout.geometry().piece(piece).context("no such piece")?;
-        let is_there = self.lost.has(piece) || self.torrent.shows(world, machine, piece);
+        let is_there = self.lost.has(piece) || self.torrent.shows(disk, &self.root, piece);
         ensure!(is_there, "piece {} is claimed and not in the files", piece.get());
         Ok(())
     }
 
     /// These pieces are in the files, as processes see them.
-    pub fn check_files(&self, world: &World, machine: Machine, claimed: &Bitfield) -> Result<()> {
-        self.pieces(claimed).try_for_each(|piece| self.claims(world, machine, piece.get()))
+    fn check_files(&self, disk: Disk<'_>, claimed: &Bitfield) -> Result<()> {
+        self.pieces(claimed).try_for_each(|piece| self.claims(disk, piece.get()))
     }
 
-    fn check_platter(&self, world: &World, machine: Machine, claimed: &Bitfield) -> Result<()> {
+    fn check_platter(&self, disk: Disk<'_>, claimed: &Bitfield) -> Result<()> {
         for piece in self.pieces(claimed).filter(|&piece| !self.lost.has(piece)) {
-            ensure!(
-                self.torrent.keeps(world, machine, piece),
-                "piece {} would be lost with the power",
-                piece.get()
-            );
+            let is_kept = self.torrent.keeps(disk, &self.root, piece);
+            ensure!(is_kept, "piece {} would be lost with the power", piece.get());
         }
         Ok(())
     }
 
+    /// It has told that it has everything.
+    pub fn completes(&self, disk: Disk<'_>) -> Result<()> {
+        let all = Bitfield::all(self.lost.piece_count());
+        self.check_files(disk, &all).context("it says that it is complete")
+    }
+
     /// It has told that pieces survive a loss of power.
-    pub fn is_durable(&mut self, world: &World, machine: Machine, now: ResumeData) -> Result<()> {
-        self.check_platter(world, machine, &now.have).context("they are told to be durable")?;
-        let suspected = self.kept.as_ref().is_some_and(|kept| kept.suspects_cache);
-        let suspects_cache = suspected && !now.have.is_all();
-        self.kept = Some(ResumeData { suspects_cache, ..now });
+    pub fn is_durable(&self, disk: Disk<'_>, have: &Bitfield) -> Result<()> {
+        self.check_platter(disk, have).context("they are told to be durable")
+    }
+
+    /// Its files were looked at: these pieces are trusted, and others may be in doubt.
+    pub fn is_looked_at(
+        &mut self,
+        disk: Disk<'_>,
+        trusted: &Bitfield,
+        has_doubts: bool,
+    ) -> Result<()> {
+        self.check_files(disk, trusted).context("resume data claims too much")?;
+        self.check_platter(disk, trusted).context("resume data claims too much")?;
+        if !has_doubts {
+            (self.unfit, self.is_harmed, self.removed) = (0, false, None);
+            self.lost = self.none();
+            self.claimed.clone_from(trusted);
+            self.counted.found = self.counted.found.max(self.bytes(trusted));
+        }
         Ok(())
     }
 
-    /// It has told that what it wrote last may be lost: as the session does.
-    pub fn is_suspect(&mut self) {
-        let known = self.kept.take();
-        let known = known.unwrap_or_else(|| ResumeData::nothing(&self.torrent.layout));
-        self.kept = Some(ResumeData { is_final: false, suspects_cache: true, ..known });
+    /// Its files were looked at, and are not fit.
+    pub fn is_unfit(&mut self) -> Remedy {
+        self.unfit += 1;
+        match (self.unfit > TRIES, self.is_source) {
+            (false, _) => Remedy::Wait,
+            (true, true) => Remedy::Restore,
+            (true, false) => Remedy::Verify,
+        }
+    }
+
+    /// Pieces were read, and these are good.
+    pub fn is_checked(&mut self, disk: Disk<'_>, good: &Bitfield) -> Result<()> {
+        self.check_platter(disk, good).context("it was checked")
+    }
+
+    /// The database has this from now on.
+    pub fn is_kept(&mut self, resume: Option<&[u8]>) -> Result<()> {
+        let layout = &self.torrent.layout;
+        self.kept = resume.map(|bytes| ResumeData::from_bytes(bytes, layout)).transpose()?;
+        Ok(())
     }
 
     /// Whether its disk has refused something since all of it was durable. The page cache may then have
@@ -201,9 +236,9 @@ impl Held {
     }
 
     /// What its resume data claims would survive the worst loss of power.
-    pub fn check_kept(&self, world: &World, machine: Machine) -> Result<()> {
+    pub fn check_kept(&self, disk: Disk<'_>) -> Result<()> {
         let kept = self.kept.as_ref().filter(|kept| !kept.suspects_cache).map(|kept| &kept.have);
-        kept.map_or(Ok(()), |have| self.check_platter(world, machine, have))
+        kept.map_or(Ok(()), |have| self.check_platter(disk, have))
     }
 
     /// It has told what it received.
@@ -221,11 +256,11 @@ impl Held {
     }
 
     /// Somebody else takes a file away or cuts it.
-    pub fn harm(&mut self, world: &World, machine: Machine, rng: &mut fastrand::Rng) {
+    pub fn harm(&mut self, (world, machine): Disk<'_>, rng: &mut fastrand::Rng) {
         let layout = Arc::clone(&self.torrent.layout);
         let files: Vec<_> = layout.files().filter(|(_, file)| file.length() > 0).collect();
         let (index, _) = files[rng.usize(..files.len())];
-        let path = &self.torrent.paths[index.as_usize()];
+        let path = &self.root.join(&self.torrent.paths[index.as_usize()]);
         // A file that is still being written to could grow again before anybody sees that it was cut.
         let cuts = self.is_source && self.is_complete && rng.bool();
         // Nor could one that grows again: what it had in the middle is zeros, and its length right.
@@ -249,134 +284,53 @@ impl Held {
 
     /// While the server is down, somebody writes other bytes into a complete file. Its time of change
     /// tells, so nobody needs to be told.
-    pub fn tamper(
-        &self,
-        world: &World,
-        machine: Machine,
-        rng: &mut fastrand::Rng,
-    ) -> io::Result<()> {
+    pub fn tamper(&self, (world, machine): Disk<'_>, rng: &mut fastrand::Rng) -> io::Result<()> {
         let is_complete = self.kept.as_ref().is_some_and(|kept| kept.have.is_all());
         let files: Vec<_> = self.torrent.files().filter(|(_, bytes)| !bytes.is_empty()).collect();
         let (path, content) = files[rng.usize(..files.len())];
         if is_complete && !self.is_source && !self.is_harmed {
             let other: Vec<u8> = content.iter().map(|byte| !byte).collect();
-            world.put_file(machine, path, &other)?;
+            world.put_file(machine, &self.root.join(path), &other)?;
         }
         Ok(())
     }
 
-    /// Everything is checked when it starts next.
-    pub fn verify(&mut self) {
+    /// Its operator has it checked: files may be made anew.
+    pub fn is_verified(&mut self) {
         self.removed = None;
-        self.verify = true;
+        self.is_complete = false;
     }
 
-    /// What of the files can be taken as had, as the session finds it.
-    pub fn look(&mut self, world: &World, machine: Machine) -> Result<Look> {
-        let layout = Arc::clone(&self.torrent.layout);
-        let stamp = |path: &Path| match world.stat(machine, path) {
-            Ok(stat) if stat.is_file => {
-                Ok(FileStamp { length: stat.length, modified_ns: stat.modified_ns })
-            }
-            Ok(_) => Ok(FileStamp::ABSENT),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(FileStamp::ABSENT),
-            Err(error) => Err(error),
-        };
-        let resume = self.kept.clone().unwrap_or_else(|| ResumeData::nothing(&layout));
-        let root = Path::new(ROOT);
-        let report = compare_stamps(root, &self.torrent.parts(), &layout, &resume, stamp)?;
-        let trusted = &report.trusted;
-        self.check_files(world, machine, trusted).context("resume data claims too much")?;
-        self.check_platter(world, machine, trusted).context("resume data claims too much")?;
-        let is_gone = |(index, file): (metainfo::FileIndex, &metainfo::File)| {
-            let now = report.stamps[index.as_usize()];
-            report.changed.contains(&index) && now.length < file.length()
-        };
-        if !self.verify && layout.files().any(is_gone) {
-            ensure!(self.is_harmed, "files are missing that nobody has taken");
-            self.unfit += 1;
-            if self.unfit > TRIES {
-                self.operate(world, machine);
-            }
-            return Ok(Look::Unfit);
-        }
-        let all = Bitfield::all(layout.geometry().piece_count());
-        let none = Bitfield::none(all.piece_count());
-        let (trusted, doubtful) = match (self.verify, &self.kept) {
-            (false, Some(_)) => (report.trusted, report.doubtful),
-            _ => (none, all),
-        };
-        let mut have = trusted.clone();
-        if !doubtful.is_none() {
-            self.rechecks += u32::from(self.kept.is_some());
-            let Some(good) = self.check(world, machine, &doubtful) else {
-                self.kept = Some(ResumeData::unknown(&layout, &report.stamps));
-                return Ok(Look::Refused);
-            };
-            have.add_all(&good);
-            let kept = ResumeData {
-                have: have.clone(),
-                stamps: report.stamps.clone(),
-                is_final: true,
-                suspects_cache: resume.suspects_cache && !(trusted.is_none() && have.is_all()),
-            };
-            self.lost = Bitfield::none(have.piece_count());
-            self.check_platter(world, machine, &have).context("it was checked")?;
-            self.kept = Some(kept);
-        }
-        (self.verify, self.unfit, self.is_harmed) = (false, 0, false);
+    /// Its operator puts all files back.
+    pub fn restore(&mut self, (world, machine): Disk<'_>) -> io::Result<()> {
         self.removed = None;
-        self.claimed.clone_from(&have);
-        self.lost = Bitfield::none(have.piece_count());
-        Ok(Look::Fit(have, report.stamps))
+        let mut files = self.torrent.files();
+        files
+            .try_for_each(|(path, content)| world.put_file(machine, &self.root.join(path), content))
     }
 
-    /// Reads pieces as a check does ([`storage::Checker`]): what it finds is synced first, and if the
-    /// page cache cannot be believed, read from the disk. `None` if the disk refuses.
-    fn check(&self, world: &World, machine: Machine, pieces: &Bitfield) -> Option<Bitfield> {
-        for path in self.torrent.paths.iter() {
-            match world.sync_file(machine, path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return None,
-                _ => {}
-            }
+    /// Its files have the right bytes.
+    pub fn check_content(&self, (world, machine): Disk<'_>) -> Result<()> {
+        for (path, expected) in self.torrent.files() {
+            let path = self.root.join(path);
+            let found = world.content(machine, &path);
+            ensure!(found.as_deref() == Some(expected), "{} is wrong", path.display());
         }
-        if self.kept.as_ref().is_some_and(|kept| kept.suspects_cache) {
-            world.drop_clean_pages(machine);
-        }
-        let mut good = Bitfield::none(pieces.piece_count());
-        let found = self.pieces(pieces).filter(|&p| self.torrent.shows(world, machine, p));
-        found.for_each(|piece| {
-            good.set(piece);
-        });
-        Some(good)
+        Ok(())
     }
 
-    /// The operator puts files back, or has all of it checked.
-    fn operate(&mut self, world: &World, machine: Machine) {
-        if !self.is_source {
-            return self.verify();
+    /// Nothing of it is in any of these folders but the one, if it is in one.
+    pub fn check_gone(
+        &self,
+        (world, machine): Disk<'_>,
+        roots: &[&str],
+        but: Option<&Path>,
+    ) -> Result<()> {
+        let roots = || roots.iter().map(Path::new).filter(|root| Some(*root) != but);
+        for path in world.paths(machine) {
+            let is_own = roots().any(|root| self.torrent.is_path(root, &path));
+            ensure!(!is_own, "{} is left of a torrent that is not there", path.display());
         }
-        self.removed = None;
-        for (path, content) in self.torrent.files() {
-            // Where there is no room, it is tried again.
-            let _ = world.put_file(machine, path, content);
-        }
-    }
-
-    /// It begins with these pieces; whether the counters begin anew with it.
-    pub fn begins(&mut self, have: &Bitfield, is_new: bool) {
-        self.is_complete = have.is_all();
-        self.has = have.count();
-        self.run += 1;
-        self.is_running = true;
-        let left = self.torrent.layout.geometry().total_length() - self.bytes(have);
-        self.progress = Arc::default();
-        self.progress.left.store(left, Ordering::Relaxed);
-        let found = self.bytes(have);
-        if is_new {
-            self.counted = Counted { downloaded: 0, found };
-        } else {
-            self.counted.found = self.counted.found.max(found);
-        }
+        Ok(())
     }
 }

@@ -1,6 +1,6 @@
 //! The engine in a world that breaks everything.
 //!
-//! A run is one [`scenario`] with one seed: [`server`]s made of real shards, on machines with disks
+//! A run is one [`scenario`] with one seed: [`server`]s that are whole processes, on machines with disks
 //! and a network that fail as the seed says ([`ring::sim`]), scripted [`peer`]s, and [`tracker`]s, in
 //! one thread under a virtual clock ([`stage`]). What must always hold is checked while it runs; a
 //! run that breaks it ends with an error, and the same seed ends the same way:

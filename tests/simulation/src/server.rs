@@ -1,28 +1,30 @@
-//! A server: real shards, and a stand-in for the session that keeps across crashes what the session
-//! keeps, and no more.
+//! A server: a whole process on a machine, and whoever looks whether what it says is true.
+
+mod acts;
 
 use crate::{
     announcer::Announcer,
-    held::{Held, Look, RETRY_AFTER},
-    torrent::{ROOT, Torrent},
+    held::{Held, Remedy, Wish},
+    torrent::{Disk, ROOT, ROOTS, Torrent},
     tracker::Trackers,
 };
 use anyhow::{Context, Result, bail, ensure};
 use engine::{
-    TorrentId,
+    Event, NewTorrent, Session, TorrentId,
     settings::Settings,
-    simulated::{Process, Told},
+    simulated::{CONFIG_DIR, Kept, Plan, Process, Told},
+    status::{Activity, Trouble},
 };
+use metainfo::InfoHash;
 use ring::sim::{Crash, DiskFaults, Machine, World};
 use std::{
     cell::RefCell,
     collections::BTreeSet,
     net::{IpAddr, SocketAddr},
-    path::{Path, PathBuf},
+    path::Path,
     rc::Rc,
     time::Duration,
 };
-use storage::ResumeData;
 
 /// The port of every server and peer.
 pub const PORT: u16 = 6881;
@@ -30,6 +32,9 @@ pub const PORT: u16 = 6881;
 /// Faults of a disk may show so much later: operations were under way, and a torrent is tried again
 /// after half a minute.
 const FAULTS_SHOW: Duration = Duration::from_secs(60);
+
+/// An adding that failed is tried again after so long.
+const ADD_AGAIN: Duration = Duration::from_secs(5);
 
 /// A file of somebody else beside the torrents'.
 const FOREIGN: (&str, &[u8]) = ("/data/notes.txt", b"not to be touched");
@@ -45,18 +50,20 @@ pub struct Server {
     pub addr: SocketAddr,
     /// Its torrents.
     pub held: Vec<Held>,
-    /// Upload slots and the like of all its torrents.
-    pub swarm: swarm::Settings,
+    /// Its settings, from its next start on.
+    pub settings: Settings,
     /// Files that each of its shards has open at a time.
     pub open_files: usize,
     world: World,
-    settings: Settings,
     shards: usize,
-    process: Option<Process>,
-    announcer: Option<Announcer>,
+    process: Option<Running>,
+    /// What the last process has left.
+    kept: Option<Kept>,
     trackers: Trackers,
     /// When the whole process is started.
     start_at: Option<Duration>,
+    /// When torrents that are missing are added.
+    add_at: Option<Duration>,
     /// Until then a local error has a cause.
     faulty_until: Duration,
     /// When the disk is sound again.
@@ -64,8 +71,24 @@ pub struct Server {
     disk: u64,
     culprits: Culprits,
     is_stopping: bool,
+    keeps_running: bool,
+    /// Bytes that it had counted as received in its whole life when its process began.
+    downloaded: u64,
     /// How many shards have panicked.
     pub panics: u32,
+}
+
+struct Running {
+    process: Process,
+    announcer: Announcer,
+    /// Turns of the session that were looked into.
+    seen_turns: u64,
+}
+
+impl Running {
+    fn has_news(&self) -> bool {
+        self.process.session_turns() != self.seen_turns
+    }
 }
 
 impl Server {
@@ -81,48 +104,61 @@ impl Server {
     ) -> Result<Server> {
         let machine = world.add_machine(addr.ip(), disk);
         world.put_file(machine, Path::new(FOREIGN.0), FOREIGN.1)?;
+        for folder in ROOTS.iter().map(Path::new).chain([&*Path::new(CONFIG_DIR).join("torrents")])
+        {
+            world.put_folder(machine, folder)?;
+        }
         Ok(Server {
             machine,
             addr,
             held: Vec::new(),
-            swarm: swarm::Settings::default(),
             open_files: 1000,
             world: world.clone(),
-            settings: Settings { sync_interval: rng.u32(1..6), ..Settings::default() },
+            settings: Settings {
+                sync_interval: rng.u32(1..6),
+                download_dir: ROOT.into(),
+                peer_port: addr.port(),
+                ..Settings::default()
+            },
             shards,
             process: None,
-            announcer: None,
+            kept: None,
             trackers: trackers.clone(),
             start_at: Some(world.now()),
+            add_at: None,
             faulty_until: Duration::ZERO,
             calm_at: None,
             disk,
             culprits: Rc::clone(culprits),
             is_stopping: false,
+            keeps_running: false,
+            downloaded: 0,
             panics: 0,
         })
     }
 
     /// Gives it a torrent, with all its files or none.
-    pub fn add(&mut self, torrent: &Torrent, rng: &mut fastrand::Rng, is_full: bool) -> Result<()> {
-        let id = TorrentId(self.held.len() as u32 + 1);
-        let mut held = Held::new(torrent, id, rng.usize(..self.shards), rng);
-        held.is_source = is_full;
+    pub fn add(&mut self, torrent: &Torrent, is_full: bool) -> Result<()> {
+        let held = Held::new(torrent, is_full);
         if is_full {
             for (path, content) in torrent.files() {
-                self.world.put_file(self.machine, path, content)?;
+                self.world.put_file(self.machine, &held.root.join(path), content)?;
             }
         }
-        if self.process.is_some() {
-            held.start_at = Some(self.world.now());
-        }
         self.held.push(held);
+        self.add_at = Some(self.world.now());
         Ok(())
+    }
+
+    fn disk(&self) -> Disk<'_> {
+        (&self.world, self.machine)
     }
 
     /// Whether all its torrents are complete and sound.
     pub fn is_complete(&self) -> bool {
-        self.held.iter().all(|held| held.is_complete && !held.is_harmed)
+        let is_sound =
+            |held: &Held| held.is_complete && !held.is_harmed && held.wish == Wish::Present;
+        self.held.iter().all(|held| is_sound(held) && held.has_empty_files(self.disk()))
     }
 
     /// Whether its process is there.
@@ -132,16 +168,13 @@ impl Server {
 
     /// When it has something to do.
     pub fn due(&self) -> Option<Duration> {
-        let turn = self.process.as_ref().and_then(Process::due);
-        let announces = self.announcer.as_ref().and_then(Announcer::due);
-        let starts = self.held.iter().filter_map(|held| held.start_at);
-        let starts = starts.filter(|_| self.process.is_some() && !self.is_stopping);
-        turn.into_iter()
-            .chain(announces)
-            .chain(self.start_at)
-            .chain(self.calm_at)
-            .chain(starts)
-            .min()
+        let running = self.process.as_ref();
+        let turn = running.and_then(|running| match running.announcer.has_mail() {
+            true => running.process.due().map(|_| running.process.rests_until()),
+            false => running.process.due(),
+        });
+        let adding = self.add_at.filter(|_| self.is_running());
+        turn.into_iter().chain(self.start_at).chain(self.calm_at).chain(adding).min()
     }
 
     /// Does what is due.
@@ -155,246 +188,255 @@ impl Server {
         }
         if is_due(self.start_at) {
             self.start_at = None;
-            self.start_process()?;
+            self.start()?;
         }
-        if self.process.is_some() && !self.is_stopping {
-            for at in 0..self.held.len() {
-                if is_due(self.held[at].start_at) {
-                    self.start(at, false)?;
-                }
-            }
+        if is_due(self.add_at) && self.is_running() {
+            self.add_at = None;
+            self.add_what_is_missing();
         }
-        self.announce()?;
-        let Some(process) = &mut self.process else { return Ok(()) };
+        let Some(Running { process, announcer, .. }) = &mut self.process else { return Ok(()) };
+        announcer.begins_turn();
+        if announcer.has_mail() && process.rests_until() <= now {
+            announcer.take_mail(now);
+            process.has_mail();
+        }
         if process.due().is_none_or(|due| due > now) {
             return Ok(());
         }
-        for (id, piece) in process.step()? {
-            let held = &mut self.held[id.0 as usize - 1];
-            held.gains(&self.world, self.machine, piece)?;
-        }
-        while let Some(news) = self.process.as_mut().and_then(Process::poll) {
+        process.step()?;
+        while let Some(news) = self.process.as_mut().and_then(|running| running.process.poll()) {
             self.hear(news)?;
         }
-        Ok(())
-    }
-
-    /// Lets trackers be spoken to, and hands on whom they name.
-    fn announce(&mut self) -> Result<()> {
-        let is_due = |due: Duration| due <= self.world.now();
-        let due = self.announcer.as_mut().filter(|announcer| announcer.due().is_some_and(is_due));
-        let Some(announcer) = due else { return Ok(()) };
-        for (id, peers) in announcer.step()? {
-            let held = &self.held[id.0 as usize - 1];
-            if let Some(process) = self.process.as_ref().filter(|_| held.is_running) {
-                process.add_peers(held.home, id, peers);
-            }
+        if let Some(running) = self.process.as_mut().filter(|running| running.process.has_left()) {
+            running.announcer.is_over();
+        }
+        if self.process.as_ref().is_some_and(Running::has_news) {
+            self.look_into_session();
+            self.start_what_stands_still();
         }
         Ok(())
-    }
-
-    /// A torrent leaves, as far as trackers are concerned.
-    fn withdraw(&self, id: TorrentId) {
-        if let Some(announcer) = &self.announcer {
-            announcer.end(id, self.held[id.0 as usize - 1].torrent.info_hash);
-        }
     }
 
     fn hear(&mut self, news: Told) -> Result<()> {
-        if !matches!(news, Told::Counted { .. }) {
+        if !matches!(news, Told::Counted { .. } | Told::Gains(..) | Told::Sent(_)) {
             tracing::debug!(at = ?self.world.now(), server = %self.addr, ?news);
         }
-        let (world, machine, now) = (self.world.clone(), self.machine, self.world.now());
-        let has_cause = now < self.faulty_until;
+        let (world, disk) = (self.world.clone(), self.machine);
+        let disk = (&world, disk);
         match news {
-            Told::Completed(id) => {
-                let held = self.held(id);
-                held.is_complete = true;
-                let all = metainfo::Bitfield::all(held.torrent.layout.geometry().piece_count());
-                held.check_files(&world, machine, &all).context("it says that it is complete")?;
-                let info_hash = held.torrent.info_hash;
-                if let Some(announcer) = &self.announcer {
-                    announcer.completed(id, info_hash);
-                }
-            }
-            // What is new of it has been looked at.
-            Told::Has(..) => {}
-            Told::Counted { id, downloaded, corrupt, .. } => {
+            Told::Gains(id, piece) => self.held(id)?.gains(disk, piece)?,
+            Told::Completed(id) => self.held(id)?.completes(disk)?,
+            Told::Counted { id, downloaded, corrupt } => {
                 let has_culprits = !self.culprits.borrow().is_empty();
                 ensure!(corrupt == 0 || has_culprits, "bad data where nobody sends any");
-                self.held(id).counts(downloaded);
+                self.held(id)?.counts(downloaded);
             }
-            Told::Durable { id, have, stamps, is_final } => {
-                let resume = ResumeData { have, stamps, is_final, suspects_cache: false };
-                self.held(id).is_durable(&world, machine, resume)?;
-            }
-            Told::Suspect(id) => self.held(id).is_suspect(),
-            Told::Trouble(id, message) => {
-                let held = self.held(id);
-                ensure!(has_cause || held.is_harmed, "trouble without a cause: {message}");
-                // The folder that the root's own name is in is synced too.
-                let names_one = message.contains(ROOT) || message.starts_with("/:");
-                ensure!(names_one, "trouble that names no file: {message}");
-                held.is_complete = false;
-                held.start_at = Some(now + RETRY_AFTER);
-                self.withdraw(id);
-            }
+            Told::Durable { id, have, .. } => self.held(id)?.is_durable(disk, &have)?,
+            Told::Suspect(_) => {}
+            Told::Trouble(id, message) => self.expect_cause(id, &message)?,
             Told::Banned(id, addr) => {
                 let is_bad = self.culprits.borrow().contains(&addr);
                 ensure!(is_bad, "torrent {} bans {addr}, which has done nothing", id.0);
             }
-            Told::WantsPeers(id) => {
-                if let Some(announcer) = &self.announcer {
-                    announcer.want_peers(id);
+            Told::Left(id) => self.held(id)?.leaves(),
+            Told::Looked(id, trusted, has_doubts) => {
+                self.held(id)?.is_looked_at(disk, &trusted, has_doubts)?;
+            }
+            Told::Unfit(id, message) => {
+                self.expect_cause(id, &message)?;
+                let remedy = self.held(id)?.is_unfit();
+                self.remedy(id, remedy)?;
+            }
+            Told::Checked { id, have, is_cancelled, error } => {
+                if let Some(message) = &error {
+                    self.expect_cause(id, message)?;
+                }
+                let held = self.held(id)?;
+                if !is_cancelled {
+                    held.is_checked(disk, &have)?;
+                }
+                if error.is_some() && held.is_source {
+                    // What could not be read can be had nowhere else.
+                    self.remedy(id, Remedy::Verify)?;
                 }
             }
-            Told::Stopped(id, run) => {
-                let held = self.held(id);
-                if held.run == run {
-                    held.is_running = false;
-                    held.start_at.get_or_insert(now);
-                    self.withdraw(id);
+            // An error comes as an event too.
+            Told::Moved(..) => {}
+            Told::Kept(hash, resume) => self.held_by_hash(hash)?.is_kept(resume.as_deref())?,
+            Told::Added(Ok(added)) => {
+                let held = self.held_by_hash(added.info_hash)?;
+                if held.wish != Wish::Present {
+                    held.forget();
+                }
+                (held.id, held.is_added) = (Some(added.id), true);
+            }
+            Told::Added(Err(_)) => self.add_at = Some(world.now() + ADD_AGAIN),
+            Told::Happened(hash, event) => self.happens(hash, &event)?,
+            Told::Sent(sent) => {
+                if let Some(running) = &mut self.process {
+                    running.announcer.hand_on(world.now(), sent)?;
                 }
             }
-            Told::Replaced(shard) => self.replaced(shard),
+            Told::Replaced(_) => self.panics += 1,
         }
         Ok(())
     }
 
-    fn held(&mut self, id: TorrentId) -> &mut Held {
-        &mut self.held[id.0 as usize - 1]
+    fn happens(&mut self, hash: InfoHash, event: &Event) -> Result<()> {
+        match event {
+            Event::Error(message) => {
+                let id = self.held_by_hash(hash)?.id;
+                id.map_or(Ok(()), |id| self.expect_cause(id, message))?;
+            }
+            Event::Removed => {
+                let (world, machine) = (self.world.clone(), self.machine);
+                let held = self.held_by_hash(hash)?;
+                let Wish::Gone { delete_data } = held.wish else {
+                    bail!("a torrent was removed, which nobody has asked for");
+                };
+                if delete_data {
+                    held.check_gone((&world, machine), &ROOTS, None)?;
+                }
+                held.forget();
+                self.add_at = Some(world.now() + ADD_AGAIN);
+            }
+            _ => {}
+        }
+        Ok(())
     }
 
-    /// The torrents of a shard that panicked start again once the fresh one has said that it does
-    /// not run them, as by the session.
-    fn replaced(&mut self, shard: usize) {
-        self.panics += 1;
-        let Some(process) = &self.process else { return };
-        for held in self.held.iter().filter(|held| held.home == shard && held.is_running) {
-            process.stop(shard, held.id, held.run);
-            self.withdraw(held.id);
-        }
-        if self.is_stopping {
-            process.shut_down();
-        }
+    fn held(&mut self, id: TorrentId) -> Result<&mut Held> {
+        let held = self.held.iter_mut().find(|held| held.id == Some(id));
+        held.with_context(|| format!("there is no torrent {}", id.0))
     }
 
-    fn start_process(&mut self) -> Result<()> {
-        let process = Process::start(
-            &self.world,
-            self.machine,
-            self.shards,
-            &self.settings,
-            self.open_files,
-            self.addr,
-        )?;
-        self.process = Some(process);
-        let rng = &mut self.world.fork_random();
-        self.announcer = Some(Announcer::new(&self.world, rng, self.addr, &self.trackers)?);
-        (0..self.held.len()).try_for_each(|at| self.start(at, true))
+    fn held_by_hash(&mut self, hash: InfoHash) -> Result<&mut Held> {
+        let held = self.held.iter_mut().find(|held| held.torrent.info_hash == hash);
+        held.context("there is no such torrent")
     }
 
-    /// Starts a torrent, if its files are fit.
-    fn start(&mut self, at: usize, is_new: bool) -> Result<()> {
-        let (now, held) = (self.world.now(), &mut self.held[at]);
-        if held.is_running {
-            // It has not left its shard yet, which tells when it has.
-            held.start_at = None;
-            return Ok(());
+    /// A local error has a cause, and names what it befell.
+    fn expect_cause(&mut self, id: TorrentId, message: &str) -> Result<()> {
+        let is_faulty = self.world.now() < self.faulty_until;
+        let held = self.held(id)?;
+        ensure!(is_faulty || held.is_harmed, "trouble without a cause: {message}");
+        // The folder that a root's own name is in is synced too.
+        let names_one = ROOTS.iter().any(|root| message.contains(root));
+        let names_one = names_one || message.starts_with("/:") || message.starts_with("/mnt:");
+        ensure!(names_one, "trouble that names no file: {message}");
+        Ok(())
+    }
+
+    fn remedy(&mut self, id: TorrentId, remedy: Remedy) -> Result<()> {
+        let (world, machine) = (self.world.clone(), self.machine);
+        match remedy {
+            Remedy::Wait => {}
+            // Where there is no room, it is tried again.
+            Remedy::Restore => drop(self.held(id)?.restore((&world, machine))),
+            Remedy::Verify => {
+                self.held(id)?.is_verified();
+                self.call(|session| session.verify(&[id]));
+            }
         }
-        held.start_at = None;
-        let found = held.look(&self.world, self.machine).context(format!("torrent {}", at + 1))?;
-        let Look::Fit(have, stamps) = found else {
-            held.is_complete = false;
-            held.start_at = Some(now + RETRY_AFTER);
-            return Ok(());
+        Ok(())
+    }
+
+    fn call<R>(&mut self, call: impl FnOnce(&Session) -> R) -> Option<R> {
+        self.process.as_mut().and_then(|running| running.process.call(call))
+    }
+
+    /// What the session shows of its torrents.
+    fn look_into_session(&mut self) {
+        let Some(running) = &mut self.process else { return };
+        running.seen_turns = running.process.session_turns();
+        running.process.session().read(|catalog| {
+            for held in self.held.iter_mut() {
+                let Some(torrent) = held.id.and_then(|id| catalog.get(id)) else {
+                    held.is_complete = false;
+                    continue;
+                };
+                held.root.clone_from(&torrent.download_dir);
+                let is_well = !matches!(torrent.trouble, Some(Trouble::Local(_)));
+                let is_seed = torrent.activity == Activity::Seeding && torrent.have.is_all();
+                held.is_complete = is_well && is_seed;
+            }
+        });
+    }
+
+    fn start(&mut self) -> Result<()> {
+        let kept = self.kept.take().map_or_else(Kept::nothing, Ok)?;
+        let plan = Plan {
+            shards: self.shards,
+            settings: self.settings.clone(),
+            open_files: self.open_files,
+            listen: self.addr,
         };
-        held.begins(&have, is_new);
-        let start = held.start(have, stamps);
-        if let Some(process) = &mut self.process {
-            process.run(held.home, start, held.run, self.swarm);
-        }
-        if let Some(announcer) = &self.announcer {
-            announcer.begin(held.id, held.torrent.info_hash, held.peer_id, &held.progress);
-        }
+        let rng = self.world.fork_random();
+        let process = Process::start(&self.world, self.machine, &plan, kept, rng)?;
+        let session = process.session();
+        let (_, all) = session.counters();
+        let (before, now) = (self.downloaded, all.downloaded);
+        ensure!(now >= before, "{now} bytes received in all, and {before} before");
+        self.downloaded = now;
+        session.read(|catalog| {
+            for held in &mut self.held {
+                held.forget_process();
+                let found = catalog.by_hash(held.torrent.info_hash);
+                held.id = found.map(|torrent| torrent.id);
+                let is_lost = held.is_added && held.wish == Wish::Present && found.is_none();
+                ensure!(!is_lost, "a torrent is forgotten that was added");
+                if let Some(torrent) = found {
+                    held.root.clone_from(&torrent.download_dir);
+                }
+            }
+            Ok(())
+        })?;
+        let announcer = Announcer::new(self.addr, &process, &self.trackers);
+        self.process = Some(Running { process, announcer, seen_turns: 0 });
+        self.add_at = Some(self.world.now());
         Ok(())
     }
 
-    /// Has a torrent checked from end to end.
-    pub fn verify(&mut self, at: usize) {
-        let held = &mut self.held[at];
-        held.verify();
-        held.is_complete = false;
-        if let Some(process) = self.process.as_ref().filter(|_| held.is_running) {
-            process.stop(held.home, held.id, held.run);
-            self.withdraw(self.held[at].id);
+    /// Adds what is not there, and removes again what was to be removed and is there still.
+    fn add_what_is_missing(&mut self) {
+        let Some(Running { process, .. }) = &mut self.process else { return };
+        for held in &self.held {
+            match (held.id, held.wish) {
+                (Some(id), Wish::Gone { delete_data }) => {
+                    process.call(|session| session.remove(&[id], delete_data));
+                }
+                (Some(_), Wish::Present) => {}
+                (None, _) => process.add(NewTorrent {
+                    metainfo: held.torrent.metainfo.to_vec(),
+                    download_dir: Some(held.root.clone()),
+                    ..NewTorrent::default()
+                }),
+            }
         }
     }
 
-    /// Puts back the files of a torrent if they can be had nowhere else, and makes room for them.
-    pub fn restore(&mut self, at: usize) -> Result<()> {
-        self.world.set_disk_capacity(self.machine, self.disk);
-        let held = &mut self.held[at];
-        held.verify();
-        for (path, content) in held.torrent.files().filter(|_| held.is_source) {
-            self.world.put_file(self.machine, path, content)?;
-        }
-        Ok(())
+    /// Its operator starts whatever stands still, from now on.
+    pub fn keep_running(&mut self) {
+        self.keeps_running = true;
     }
 
-    /// Somebody else changes a file of some torrent.
-    pub fn harm(&mut self, rng: &mut fastrand::Rng) {
-        let at = rng.usize(..self.held.len());
-        self.held[at].harm(&self.world, self.machine, rng);
-    }
-
-    /// While it is down, somebody writes other bytes into its files.
-    pub fn tamper(&mut self, rng: &mut fastrand::Rng) -> Result<()> {
-        self.world.set_disk_capacity(self.machine, self.disk);
-        for held in self.held.iter().filter(|_| self.process.is_none()) {
-            held.tamper(&self.world, self.machine, rng)?;
-        }
-        Ok(())
-    }
-
-    /// Its disk fails in these ways for a while.
-    pub fn fail_disk(&mut self, faults: DiskFaults, until: Duration) {
-        self.world.set_disk_faults(self.machine, faults);
-        self.calm_at = Some(until);
-        self.faulty_until = self.faulty_until.max(until + FAULTS_SHOW);
-    }
-
-    /// Its disk has no room beyond so many bytes for a while.
-    pub fn fill_disk(&mut self, capacity: u64, until: Duration) {
-        self.world.set_disk_capacity(self.machine, capacity);
-        self.calm_at = Some(until);
-        self.faulty_until = self.faulty_until.max(until + FAULTS_SHOW);
-    }
-
-    /// Makes one of its shards panic.
-    pub fn panic(&mut self, rng: &mut fastrand::Rng) {
-        if let Some(process) = &self.process {
-            process.panic(rng.usize(..self.shards));
-        }
-    }
-
-    /// Keeps all its shards from running for a while.
-    pub fn freeze(&mut self, until: Duration) {
-        if let Some(process) = &mut self.process {
-            (0..self.shards).for_each(|shard| process.freeze(shard, until));
-        }
-        if let Some(announcer) = &mut self.announcer {
-            announcer.freeze(until);
+    fn start_what_stands_still(&mut self) {
+        let Some(running) = self.process.as_ref().filter(|_| self.keeps_running) else { return };
+        let ids: Vec<TorrentId> = running.process.session().read(|catalog| {
+            catalog.iter().filter(|torrent| !torrent.running).map(|torrent| torrent.id).collect()
+        });
+        if !ids.is_empty() && !self.is_stopping {
+            self.call(|session| session.start_torrents(&ids));
         }
     }
 
     /// Ends it without warning; it starts again after a while.
     pub fn crash(&mut self, how: Crash, pause: Duration) -> Result<()> {
         self.world.crash(self.machine, how);
-        (self.process, self.announcer) = (None, None);
-        for held in &mut self.held {
-            (held.is_complete, held.is_running, held.start_at) = (false, false, None);
+        if let Some(running) = self.process.take() {
+            self.kept = Some(running.process.into_kept());
         }
+        self.held.iter_mut().for_each(Held::forget_process);
         self.world.boot(self.machine);
         self.start_at = Some(self.world.now() + pause);
         self.check_paths()
@@ -405,59 +447,54 @@ impl Server {
         self.freeze(Duration::ZERO);
         self.start_at = None;
         self.is_stopping = true;
-        if let Some(process) = &self.process {
-            process.shut_down();
-        }
-        if let Some(announcer) = &mut self.announcer {
-            announcer.shut_down();
+        if let Some(running) = &mut self.process {
+            running.process.shut_down();
         }
     }
 
-    /// Whether its shards and its announcer have ended.
+    /// Whether its process has ended.
     pub fn has_ended(&self) -> bool {
-        self.process.as_ref().is_none_or(|process| process.due().is_none())
-            && self.announcer.as_ref().is_none_or(Announcer::has_ended)
+        self.process.as_ref().is_none_or(|running| running.process.has_ended())
     }
 
     /// After its end: all bytes are there, nothing else is, and nothing is held any more.
     pub fn check_end(&mut self) -> Result<()> {
-        let Some(process) = self.process.take() else { bail!("{}: not running", self.addr) };
-        ensure!(process.due().is_none(), "{}: did not end", self.addr);
-        drop(process);
-        if let Some(announcer) = self.announcer.take() {
-            ensure!(announcer.has_ended(), "{}: its announcer did not end", self.addr);
-            announcer.check_end().with_context(|| self.addr.to_string())?;
-        }
+        let Some(running) = self.process.take() else { bail!("{}: not running", self.addr) };
+        ensure!(running.process.has_ended(), "{}: did not end", self.addr);
+        running.announcer.check_end().with_context(|| self.addr.to_string())?;
+        drop(running);
         let (files, conns) =
             (self.world.open_files(self.machine), self.world.open_connections(self.machine));
         ensure!(files == 0, "{}: {files} files are left open", self.addr);
         ensure!(conns == 0, "{}: {conns} connections are left open", self.addr);
         self.check_paths()?;
         for held in &self.held {
-            // A shard that panics takes with it what it has not told yet.
-            if self.panics == 0 {
-                held.check_counted()?;
-            }
-            held.check_kept(&self.world, self.machine).context("at the end")?;
+            held.check_kept(self.disk()).context("at the end")?;
+            held.check_gone(self.disk(), &ROOTS, Some(&held.root)).context("at the end")?;
             // A sync may fail while it ends, too late for anything but to say so.
             let is_excused = held.may_have_lost() && self.world.now() < self.faulty_until;
-            for (path, expected) in held.torrent.files().filter(|_| !is_excused) {
-                let found = self.world.content(self.machine, path);
-                let is_right = found.as_deref() == Some(expected);
-                ensure!(is_right, "{}: {} is wrong", self.addr, path.display());
+            if !is_excused {
+                held.check_content(self.disk()).with_context(|| self.addr.to_string())?;
             }
         }
         Ok(())
     }
 
-    /// Nothing is on the disk but the torrents' files, and what was there before them.
+    /// Everything that was not found on the disk was counted as received.
+    pub fn check_counted(&self) -> Result<()> {
+        // A shard that panics takes with it what it has not told yet.
+        let held = self.held.iter().filter(|_| self.panics == 0);
+        held.into_iter().try_for_each(Held::check_counted)
+    }
+
+    /// Nothing is on the disk but the torrents' files, what was there before them, and what the session
+    /// keeps for itself.
     fn check_paths(&self) -> Result<()> {
-        let files = self.held.iter().flat_map(|held| held.torrent.paths.iter().cloned());
-        let parts = self.held.iter().map(|held| held.torrent.parts());
-        let allowed: BTreeSet<PathBuf> = files.chain(parts).collect();
         let foreign = Path::new(FOREIGN.0);
         for path in self.world.paths(self.machine) {
-            let is_known = path == foreign || allowed.contains(&path);
+            let mut roots = ROOTS.iter().map(Path::new);
+            let is_own = |root: &Path| self.held.iter().any(|h| h.torrent.is_path(root, &path));
+            let is_known = path == foreign || path.starts_with(CONFIG_DIR) || roots.any(is_own);
             ensure!(is_known, "{} is no file of a torrent", path.display());
         }
         let is_whole = self.world.content(self.machine, foreign).as_deref() == Some(FOREIGN.1);

@@ -56,11 +56,16 @@ impl Stage {
         world.schedule_by_hand();
         let mut rng = world.fork_random();
         let trackers = Trackers::new(&world);
-        let torrents = torrents.iter().map(|lengths| Torrent::new(&mut rng, lengths, piece_length));
+        // What the process draws by itself: ids of peers.
+        fastrand::seed(seed);
+        let torrents = torrents
+            .iter()
+            .map(|lengths| Torrent::new(&mut rng, lengths, piece_length, trackers.tiers()))
+            .collect::<Result<_>>()?;
         Ok(Stage {
             trackers,
             world,
-            torrents: torrents.collect::<Result<_>>()?,
+            torrents,
             servers: Vec::new(),
             peers: Vec::new(),
             rng,
@@ -81,7 +86,7 @@ impl Stage {
         let (addr, culprits) = (self.addr(), self.culprits.clone());
         let (world, rng, trackers) = (&self.world, &mut self.rng, &self.trackers);
         let mut server = Server::new(world, rng, addr, shards, GIB, &culprits, trackers)?;
-        server.add(&self.torrents[0], &mut self.rng, is_full)?;
+        server.add(&self.torrents[0], is_full)?;
         self.servers.push(server);
         Ok(self.servers.last_mut().expect("it was pushed just now"))
     }
@@ -168,7 +173,10 @@ impl Stage {
 
     /// Ends everything, and checks that nothing is left over.
     pub fn end(&mut self) -> Result<Summary> {
-        self.servers.iter_mut().for_each(Server::shut_down);
+        for server in &mut self.servers {
+            server.check_counted()?;
+            server.shut_down();
+        }
         let until = self.world.now() + END_PATIENCE;
         self.run_until(until, |stage| Ok(stage.servers.iter().all(Server::has_ended)))?;
         for server in &mut self.servers {

@@ -31,6 +31,12 @@ const STOP_TRIES: u32 = 3;
 /// For messages.
 const NAMES: [&str; 2] = ["the HTTP tracker", "the UDP tracker"];
 
+/// What a torrent goes by here. One that was removed and added again is another peer, and may be talked
+/// of while the former says goodbye.
+pub fn name(info_hash: [u8; 20], peer_id: [u8; 20]) -> [u8; 20] {
+    std::array::from_fn(|at| info_hash[at] ^ peer_id[at])
+}
+
 /// What one process says.
 pub struct Witness {
     port: u16,
@@ -46,6 +52,8 @@ pub struct Witness {
     connects: BTreeSet<u32>,
     /// Trackers whose names are looked up just now, or could not be found.
     nameless: [bool; 2],
+    /// What it waited for has come in this turn.
+    has_just_come: [bool; 2],
     is_ending: bool,
     is_over: bool,
 }
@@ -115,6 +123,7 @@ impl Witness {
             transactions: BTreeMap::new(),
             connects: BTreeSet::new(),
             nameless: [false; 2],
+            has_just_come: [false; 2],
             is_ending: false,
             is_over: false,
         }
@@ -185,15 +194,22 @@ impl Witness {
 
     /// Whether announces wait for something else than an answer.
     fn hangs(&self, front: Front) -> bool {
-        self.nameless[front] || (front == UDP_FRONT && !self.connects.is_empty())
+        let waits = self.nameless[front] || (front == UDP_FRONT && !self.connects.is_empty());
+        waits || self.has_just_come[front]
     }
 }
 
 /// What the announcer says.
 impl Witness {
+    /// Its process takes a turn: what had waited for mail may be said in that in which it comes.
+    pub fn begins_turn(&mut self) {
+        self.has_just_come = [false; 2];
+    }
+
     /// It looks a name up, or has.
     pub fn looks_up(&mut self, front: Front, found: bool) {
         self.nameless[front] = !found || self.is_over;
+        self.has_just_come[front] |= found;
         self.may_fail(front);
     }
 
@@ -204,7 +220,8 @@ impl Witness {
 
     /// It asks the HTTP tracker.
     pub fn requests(&mut self, now: Duration, id: u64, url: &str) -> Result<()> {
-        let Asked::Announce(heard) = message::read_url(url)? else { return Ok(()) };
+        let Asked::Announce(mut heard) = message::read_url(url)? else { return Ok(()) };
+        heard.info_hash = name(heard.info_hash, heard.peer_id);
         let mut others = self.requests.values();
         let is_alone = others.all(|about| about.info_hash != heard.info_hash);
         ensure!(is_alone, "two announces at once");
@@ -221,7 +238,8 @@ impl Witness {
                 self.connects.insert(transaction);
                 self.may_fail(UDP_FRONT);
             }
-            Packet::Ask(_, Asked::Announce(heard)) => {
+            Packet::Ask(_, Asked::Announce(mut heard)) => {
+                heard.info_hash = name(heard.info_hash, heard.peer_id);
                 // Sent again, perhaps before an answer was read that is there already.
                 if let Some(Transaction { about, .. }) = self.transactions.get(&transaction) {
                     let said = (about.info_hash, about.event);
@@ -337,6 +355,7 @@ impl Witness {
         match message::kind_of(packet).filter(|_| !self.is_over) {
             Some((Kind::Connection, transaction)) if self.connects.contains(&transaction) => {
                 self.connects.clear();
+                self.has_just_come[UDP_FRONT] = true;
             }
             Some((Kind::Error, transaction)) if self.connects.remove(&transaction) => {}
             Some((Kind::Connection, _)) | None => {}

@@ -21,13 +21,18 @@ fn every_scenario_passes_with_its_first_seeds() {
 }
 
 /// Seeds that have found a fault of the engine, which is mended.
-const FOUND: [(&str, u64); 5] = [
+const FOUND: [(&str, u64); 7] = [
     // A stop between the last piece and the files without bytes: they were never made.
     ("panics", 1025),
     // A check after a sync that failed claimed what only the page cache had.
     ("power-loss", 11),
     // The sync before a check failed, and half a minute later the next check claimed the same.
     ("mixed", 83_042),
+    // The same, and then the power went: files that had never been on the disk were found short, and
+    // their torrent waited for somebody to put them back.
+    ("power-loss", 22),
+    // A move was cut off while it cleared the old place, and what it had deleted came back with the power.
+    ("moves", 246),
     // A file was taken away, its sync failed, and a write that was in line made it anew.
     ("vanishing-files", 62),
     ("vanishing-files", 180),

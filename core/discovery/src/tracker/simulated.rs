@@ -7,10 +7,11 @@
 pub use super::transport::HttpAnswer;
 
 use super::{
-    TrackerError, TrackerEvent,
+    TorrentKey, TrackerError, TrackerEvent,
     driver::{Announcer, AnnouncerHandle, Config},
     udp::Transmit,
 };
+use metainfo::InfoHash;
 use std::{
     collections::{BTreeMap, VecDeque},
     io,
@@ -30,9 +31,24 @@ const ROUNDS: u32 = 4;
 /// Time that a runtime's timers are rounded up to.
 const TICK_NS: u128 = 1_000_000;
 
-/// What the announcer sends.
+/// What the announcer is told to do.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Order {
+    /// A torrent begins, with the id that it has for its peers.
+    Begin(TorrentKey, InfoHash, [u8; 20]),
+    /// A torrent ends.
+    End(TorrentKey),
+    /// A torrent has become complete.
+    Complete(TorrentKey),
+    /// Everything ends.
+    Leave,
+}
+
+/// What the announcer sends, and in between what it is told.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Outgoing {
+    /// From here on it knows this.
+    Told(Order),
     /// It asks for a name: [`SimNetwork::resolved`].
     Resolve {
         /// To answer it by.
@@ -170,6 +186,11 @@ impl SimNetwork {
         Ok((length, from))
     }
 
+    /// The announcer has been told something.
+    pub(super) fn is_told(&self, order: Order) {
+        self.inner().outgoing.push_back(Outgoing::Told(order));
+    }
+
     pub(super) fn send(&self, transmit: &Transmit) {
         let Transmit { to, packet } = transmit.clone();
         self.inner().outgoing.push_back(Outgoing::Datagram { to, packet });
@@ -232,8 +253,7 @@ impl SimRuntime {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Progress, TorrentAnnounce, TorrentKey};
-    use metainfo::InfoHash;
+    use crate::{Progress, TorrentAnnounce};
 
     const KEY: TorrentKey = TorrentKey(1);
 
@@ -263,6 +283,8 @@ mod tests {
         handle.add(torrent(tracker));
         handle.start(KEY);
         runtime.advance(Duration::ZERO);
+        let begins = Order::Begin(KEY, InfoHash([1; 20]), [2; 20]);
+        assert_eq!(network.poll(), Some(Outgoing::Told(begins)));
         Scene { runtime, network, handle, events }
     }
 
@@ -319,11 +341,13 @@ mod tests {
         at(1);
         scene.handle.remove(KEY);
         at(2);
+        assert_eq!(scene.network.poll(), Some(Outgoing::Told(Order::End(KEY))));
         let goodbye = request(&scene, "&event=stopped");
         let progress = Progress { left: 9.into(), ..Progress::default() };
         scene.handle.add(TorrentAnnounce { progress: Arc::new(progress), ..torrent(URL) });
         scene.handle.start(KEY);
         at(3);
+        assert!(matches!(scene.network.poll(), Some(Outgoing::Told(Order::Begin(..)))));
         assert_eq!(scene.network.poll(), None, "it would overtake `stopped`");
         scene.network.answered(goodbye, answer(200, GOOD));
         at(4);

@@ -12,14 +12,16 @@ use crate::{
     rules::Rules,
     settings::Settings,
     status::{Meta, Priority, TorrentId},
+    work,
 };
 use metainfo::{Bitfield, InfoHash, Layout, Metainfo, MetainfoError};
 use std::{
     path::{Path, PathBuf},
     sync::{Arc, MutexGuard},
-    time::{Duration, Instant},
+    time::Duration,
 };
 use storage::{FileStamp, ResumeData, device_of, part_file};
+use tokio::time::Instant;
 
 /// A torrent to add.
 #[derive(Clone, Debug, Default)]
@@ -87,7 +89,7 @@ impl Session {
             (Metainfo::parse(&new.metainfo), new)
         } else {
             let parse = move || (Metainfo::parse(&new.metainfo), new);
-            let parsed = tokio::task::spawn_blocking(parse).await;
+            let parsed = work::spawn(parse).await;
             parsed.map_err(|error| AddError::Save(error.to_string()))?
         };
         let parsed = parsed?;
@@ -149,7 +151,7 @@ impl Session {
             let incomplete = incomplete_dir_enabled.then_some(incomplete_dir.as_path());
             StoredPlace::find(&layout, &folder, incomplete, rename_partial_files)
         };
-        tokio::task::spawn_blocking(look).await.unwrap_or_default()
+        work::spawn(look).await.unwrap_or_default()
     }
 
     /// Waits while a torrent of this info-hash is being removed. Whoever gets the session's lock from
@@ -187,7 +189,7 @@ impl Trusted {
     async fn find(info_hash: InfoHash, meta: &Meta, root: PathBuf) -> Option<Trusted> {
         let layout = Arc::clone(&meta.layout);
         let look = move || Trusted::look(info_hash, &layout, &root);
-        tokio::task::spawn_blocking(look).await.ok().flatten()
+        work::spawn(look).await.ok().flatten()
     }
 
     fn look(info_hash: InfoHash, layout: &Layout, root: &Path) -> Option<Trusted> {

@@ -5,6 +5,7 @@ use crate::{
     blocklist::{self, Blocklist},
     limits,
     shard::Command,
+    work,
 };
 use std::{
     io::{self, Read},
@@ -45,8 +46,8 @@ impl Session {
         let bytes = match local_path(&url) {
             Some(path) => {
                 let file = path.clone();
-                let read = tokio::task::spawn_blocking(move || read_bounded(&file)).await;
-                let read = read.map_err(io::Error::other).flatten();
+                let read = work::spawn(move || read_bounded(&file)).await;
+                let read = read.flatten();
                 read.map_err(|error| BlocklistError::File { path, error })?
             }
             None => {
@@ -60,8 +61,8 @@ impl Session {
                 fetch.run().await?.body
             }
         };
-        let parsed = tokio::task::spawn_blocking(move || blocklist::parse(&bytes)).await;
-        let list = parsed.map_err(io::Error::other).flatten().map_err(BlocklistError::Damaged)?;
+        let parsed = work::spawn(move || blocklist::parse(&bytes)).await;
+        let list = parsed.flatten().map_err(BlocklistError::Damaged)?;
         if list.is_empty() {
             return Err(BlocklistError::NoRule);
         }
@@ -71,8 +72,8 @@ impl Session {
         self.0.enforce_blocklist();
         tracing::info!(rules, "blocklist updated");
         let folder = self.0.config_dir.clone();
-        let saved = tokio::task::spawn_blocking(move || blocklist::save(&folder, &list)).await;
-        saved.map_err(io::Error::other).flatten().map_err(BlocklistError::Save)?;
+        let saved = work::spawn(move || blocklist::save(&folder, &list)).await;
+        saved.flatten().map_err(BlocklistError::Save)?;
         Ok(rules)
     }
 }

@@ -1,17 +1,17 @@
 //! Copies of the .torrent files, for people and programs that look for them. The database is what
 //! counts: what fails here is only logged.
 
-use crate::limits;
+use crate::{limits, work};
 use metainfo::InfoHash;
 use std::{
     collections::VecDeque,
-    fs,
     io::ErrorKind,
     path::{Path, PathBuf},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread,
     time::Duration,
 };
+use storage::{remove_file, write_file};
 
 /// The folder of the copies. What is to be done there is done in order, on one thread while there is
 /// something to do, which everybody else goes before: nobody waits for a copy, and to make a file can
@@ -61,6 +61,11 @@ impl Copies {
             return;
         }
         let copies = Arc::clone(self);
+        if work::is_by_hand() {
+            line.is_worked_at = true;
+            work::spawn(move || copies.work());
+            return;
+        }
         let work = move || {
             ring::process::step_back(limits::COPIES_NICE);
             copies.work();
@@ -83,8 +88,8 @@ impl Copies {
         while let Some((info_hash, order)) = self.next() {
             let path = self.folder.join(format!("{info_hash}.torrent"));
             let done = match order {
-                Order::Save(metainfo) => fs::write(&path, metainfo),
-                Order::Remove => fs::remove_file(&path),
+                Order::Save(metainfo) => write_file(&path, &metainfo),
+                Order::Remove => remove_file(&path),
             };
             match done {
                 Err(error) if error.kind() != ErrorKind::NotFound => {
@@ -113,6 +118,7 @@ impl Copies {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     #[test]
     fn the_last_word_about_a_copy_is_what_is_done() {

@@ -188,28 +188,7 @@ pub(crate) struct Stored {
 impl Database {
     /// Opens or makes the file and reads everything. Blocks.
     pub(crate) fn open(path: &Path) -> Result<(Database, Stored), DatabaseError> {
-        let mut connection = Connection::open(path)?;
-        connection.pragma_update(None, "journal_mode", "WAL")?;
-        connection.pragma_update(None, "synchronous", "FULL")?;
-        connection.pragma_update(None, "foreign_keys", "ON")?;
-        let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-        let change = match version {
-            0 => Some(SCHEMA),
-            1 => Some(FROM_VERSION_1),
-            SCHEMA_VERSION => None,
-            newer => return Err(DatabaseError::TooNew(newer)),
-        };
-        if let Some(change) = change {
-            let transaction = connection.transaction()?;
-            transaction.execute_batch(change)?;
-            transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
-            transaction.commit()?;
-        }
-        let stored = Stored {
-            torrents: read_torrents(&connection)?,
-            groups: read_groups(&connection)?,
-            counters: read_counters(&connection)?,
-        };
+        let (connection, stored) = read(Connection::open(path)?)?;
         let (orders, queue) = unbounded();
         let thread = std::thread::Builder::new()
             .name("database".into())
@@ -219,6 +198,17 @@ impl Database {
             })
             .map_err(|_| DatabaseError::Closed)?;
         Ok((Database { orders: Some(orders), thread: Some(thread) }, stored))
+    }
+
+    /// Without a thread: whoever has the writer says when it writes.
+    #[cfg(feature = "sim")]
+    pub(crate) fn by_hand(
+        connection: Connection,
+    ) -> Result<(Database, Writer, Stored), DatabaseError> {
+        let (connection, stored) = read(connection)?;
+        let (orders, queue) = unbounded();
+        let writer = Writer { connection, queue };
+        Ok((Database { orders: Some(orders), thread: None }, writer, stored))
     }
 
     /// Writes soon.
@@ -239,6 +229,65 @@ impl Database {
         {
             tracing::error!("the session database's thread is gone: nothing is saved any more");
         }
+    }
+}
+
+/// Brings a database up to date, or makes it, and reads everything. Blocks.
+fn read(mut connection: Connection) -> Result<(Connection, Stored), DatabaseError> {
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "foreign_keys", "ON")?;
+    let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let change = match version {
+        0 => Some(SCHEMA),
+        1 => Some(FROM_VERSION_1),
+        SCHEMA_VERSION => None,
+        newer => return Err(DatabaseError::TooNew(newer)),
+    };
+    if let Some(change) = change {
+        let transaction = connection.transaction()?;
+        transaction.execute_batch(change)?;
+        transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+        transaction.commit()?;
+    }
+    let stored = Stored {
+        torrents: read_torrents(&connection)?,
+        groups: read_groups(&connection)?,
+        counters: read_counters(&connection)?,
+    };
+    Ok((connection, stored))
+}
+
+/// Writes what a [`Database::by_hand`] is given.
+#[cfg(feature = "sim")]
+pub(crate) struct Writer {
+    connection: Connection,
+    queue: Receiver<Order>,
+}
+
+#[cfg(feature = "sim")]
+impl Writer {
+    /// Whether there is something to write.
+    pub(crate) fn is_due(&self) -> bool {
+        !self.queue.is_empty()
+    }
+
+    /// Writes what waits in one transaction; gives the resume data that is kept by it.
+    pub(crate) fn turn(&mut self) -> Vec<(InfoHash, Option<Vec<u8>>)> {
+        let orders: Vec<Order> = self.queue.try_iter().collect();
+        let kept = orders.iter().filter_map(|order| match &order.write {
+            Write::Resume(hash, data) => Some((*hash, data.clone())),
+            Write::Torrent(torrent) => Some((torrent.info_hash, torrent.resume.clone())),
+            _ => None,
+        });
+        let kept = kept.collect();
+        write_orders(&mut self.connection, orders);
+        kept
+    }
+
+    /// What is on the disk, for the next process.
+    pub(crate) fn into_connection(self) -> Connection {
+        self.connection
     }
 }
 
@@ -284,15 +333,18 @@ fn write_all(mut connection: Connection, queue: &Receiver<Order>) {
     while let Ok(first) = queue.recv() {
         let orders = gather(first, queue, company);
         company = orders.iter().filter(|order| order.done.is_some()).count();
-        if let Ok(()) = write_batch(&mut connection, &orders) {
-            orders.into_iter().for_each(|order| order.answer(Ok(())));
-            continue;
-        }
-        // One that cannot be written must not take the others with it.
-        for order in orders {
-            let result = write_batch(&mut connection, std::slice::from_ref(&order));
-            order.answer(result.map_err(|error| error.to_string()));
-        }
+        write_orders(&mut connection, orders);
+    }
+}
+
+fn write_orders(connection: &mut Connection, orders: Vec<Order>) {
+    if let Ok(()) = write_batch(connection, &orders) {
+        return orders.into_iter().for_each(|order| order.answer(Ok(())));
+    }
+    // One that cannot be written must not take the others with it.
+    for order in orders {
+        let result = write_batch(connection, std::slice::from_ref(&order));
+        order.answer(result.map_err(|error| error.to_string()));
     }
 }
 

@@ -1,17 +1,16 @@
 //! Looking at torrents' files before they start: what is there, and is it as it was left. It blocks,
 //! so it has threads of its own.
 
-use crate::status::TorrentId;
+use crate::{status::TorrentId, work};
 use metainfo::{Bitfield, InfoHash, Layout};
 use std::{
     collections::VecDeque,
     io,
-    os::unix::fs::MetadataExt,
     path::Path,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
-use storage::{FileStamp, ResumeData, check_stamps, device_of, free_space, part_file};
+use storage::{FileStamp, ResumeData, allocated, check_stamps, device_of, free_space, part_file};
 
 /// Threads that look.
 const LOOKERS: usize = 4;
@@ -22,25 +21,34 @@ const LOOKERS_MOST: usize = 64;
 /// A look that takes longer hangs.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-pub(super) struct Look {
-    pub(super) id: TorrentId,
-    pub(super) info_hash: InfoHash,
-    pub(super) layout: Arc<Layout>,
-    pub(super) root: Arc<Path>,
-    pub(super) resume: Option<Arc<ResumeData>>,
+/// A look at a torrent's files.
+pub(crate) struct Look {
+    /// Its number.
+    pub(crate) id: TorrentId,
+    /// Names the part file.
+    pub(crate) info_hash: InfoHash,
+    /// Its files.
+    pub(crate) layout: Arc<Layout>,
+    /// The folder that they are in.
+    pub(crate) root: Arc<Path>,
+    /// What is remembered of them.
+    pub(crate) resume: Option<Arc<ResumeData>>,
     /// Bytes that are still to be written.
-    pub(super) left: u64,
+    pub(crate) left: u64,
     /// Bytes that have been.
-    pub(super) have_bytes: u64,
+    pub(crate) have_bytes: u64,
 }
 
 /// What a look found.
 #[derive(Debug)]
-pub(super) enum Found {
-    /// These pieces can be taken as had; those in `doubtful` must be checked first.
+pub(crate) enum Found {
+    /// They are as fit as they can be.
     Files {
+        /// Pieces that can be taken as had.
         trusted: Bitfield,
+        /// Pieces that must be checked first.
         doubtful: Bitfield,
+        /// How the files look.
         stamps: Vec<FileStamp>,
         /// Which device they are on; 0 if that is not known.
         device: u64,
@@ -77,13 +85,19 @@ impl Lookers {
     ) -> io::Result<Lookers> {
         let (state, wake) = (Mutex::default(), Condvar::new());
         let shared = Arc::new(Shared { state, wake, tell: Box::new(tell) });
-        for _ in 0..LOOKERS {
+        let threads = if work::is_by_hand() { 0 } else { LOOKERS };
+        for _ in 0..threads {
             shared.add_thread(&mut shared.lock())?;
         }
         Ok(Lookers { shared })
     }
 
     pub(super) fn look(&self, order: Look) {
+        if work::is_by_hand() {
+            let shared = Arc::clone(&self.shared);
+            work::spawn(move || (shared.tell)(order.id, order.carry_out()));
+            return;
+        }
         self.shared.lock().line.push_back(order);
         self.shared.wake.notify_one();
     }
@@ -170,6 +184,7 @@ impl Shared {
 }
 
 impl Look {
+    /// Looks. Blocks.
     fn carry_out(&self) -> Found {
         let found = match &self.resume {
             Some(resume) => self.compare(resume),
@@ -194,9 +209,12 @@ impl Look {
             let file = &self.layout[index];
             let stamp = report.stamps[index.as_usize()];
             let path = self.root.join(file.path().as_path());
-            let what = match stamp {
-                FileStamp::ABSENT => "the file is missing; put it back",
-                short if short.length < file.length() => {
+            let before = resume.stamps.get(index.as_usize()).copied();
+            let what = match (stamp, before) {
+                (_, Some(FileStamp::DUBIOUS)) => continue,
+                (FileStamp::ABSENT, _) => "the file is missing; put it back",
+                (_, Some(FileStamp::UNKNOWN)) => continue,
+                (short, _) if short.length < file.length() => {
                     "the file is shorter than the torrent says; restore it"
                 }
                 _ => continue,
@@ -257,6 +275,6 @@ impl Look {
     fn reserved(&self) -> u64 {
         let files = self.layout.files().filter(|(_, file)| !file.is_pad());
         let paths = files.map(|(_, file)| self.root.join(file.path().as_path()));
-        paths.filter_map(|path| std::fs::metadata(path).ok()).map(|meta| meta.blocks() * 512).sum()
+        paths.filter_map(|path| allocated(&path).ok()).sum()
     }
 }

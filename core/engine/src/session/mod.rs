@@ -5,12 +5,12 @@
 
 mod adding;
 mod blocking;
-mod control;
+pub(crate) mod control;
 mod copies;
-mod database;
+pub(crate) mod database;
 mod fetch;
 mod line;
-mod looker;
+pub(crate) mod looker;
 mod movers;
 mod queue;
 mod scripts;
@@ -27,14 +27,16 @@ use crate::{
     limits,
     rules::{Group, Rules},
     settings::Settings,
-    shard::{Command, Directory},
+    shard::{Command, Directory, Report},
     status::{Catalog, Detail, Priority, SessionCounters, ShardStatus, TorrentId, TrackerStatus},
     supervisor::{Shards, ShardsError, shard_settings},
+    work,
 };
-use control::{Control, Note};
+use control::Control;
+pub(crate) use control::Note;
 use copies::Copies;
-use database::{Database, DatabaseError, StoredOptions, StoredTorrent, Write};
-use discovery::{Announcer, AnnouncerHandle, TorrentKey};
+use database::{Database, DatabaseError, Stored, StoredOptions, StoredTorrent, Write};
+use discovery::{Announcer, AnnouncerHandle, TorrentKey, TrackerEvent};
 use line::Line;
 use looker::Lookers;
 use movers::Movers;
@@ -148,6 +150,29 @@ pub enum PlaceError {
     Files(String),
 }
 
+/// What a session is made of.
+pub(crate) struct Parts {
+    pub(crate) config_dir: PathBuf,
+    pub(crate) settings: Settings,
+    pub(crate) database: Database,
+    pub(crate) stored: Stored,
+    pub(crate) shards: Shards,
+    pub(crate) announcer: AnnouncerHandle,
+    pub(crate) checker: Checker,
+    pub(crate) blocklist: Blocklist,
+    /// Where threads of the session tell what they have found,
+    pub(crate) notes_in: mpsc::UnboundedSender<Note>,
+    /// and where it hears that.
+    pub(crate) told: Told,
+}
+
+/// What the session is told.
+pub(crate) struct Told {
+    pub(crate) reports: mpsc::Receiver<Report>,
+    pub(crate) tracker_events: mpsc::Receiver<TrackerEvent>,
+    pub(crate) notes: mpsc::UnboundedReceiver<Note>,
+}
+
 /// The running session. Clones are the same one.
 #[derive(Clone)]
 pub struct Session(Arc<Inner>);
@@ -214,11 +239,8 @@ impl Session {
     pub async fn start(options: Options) -> Result<Session, StartError> {
         let Options { config_dir, settings } = options;
         settings.check().map_err(StartError::Settings)?;
-        let make = |path: PathBuf| {
-            std::fs::create_dir_all(&path).map_err(|error| StartError::ConfigDir { path, error })
-        };
-        make(config_dir.join("torrents"))?;
-        let copies = Copies::new(&config_dir);
+        let path = config_dir.join("torrents");
+        storage::make_folders(&path).map_err(|error| StartError::ConfigDir { path, error })?;
         let (database, stored) = Database::open(&config_dir.join("session.db"))?;
         let (reports_in, reports) = mpsc::channel(limits::REPORTS);
         let shards = Shards::start(&settings, &reports_in)?;
@@ -226,14 +248,30 @@ impl Session {
         let announcer = Announcer::spawn(announce_config(&settings, &shards), tracker_events_in)
             .map_err(StartError::Announcer)?;
         let (notes_in, notes) = mpsc::unbounded_channel();
-        let tell = notes_in.clone();
+        let checker =
+            Checker::new(usize::from(settings.check_threads)).map_err(StartError::Thread)?;
+        Session::assemble(Parts {
+            blocklist: blocklist::load(&config_dir),
+            config_dir,
+            settings,
+            database,
+            stored,
+            shards,
+            announcer,
+            checker,
+            notes_in,
+            told: Told { reports, tracker_events, notes },
+        })
+    }
+
+    /// Puts the parts together, and loads what the database had. In the runtime that it lives on.
+    pub(crate) fn assemble(parts: Parts) -> Result<Session, StartError> {
+        let Parts { config_dir, settings, database, stored, shards, .. } = parts;
+        let tell = parts.notes_in.clone();
         let lookers = Lookers::start(move |id, found| {
             let _ = tell.send(Note::Looked(id, found));
         })
         .map_err(StartError::Thread)?;
-        let checker =
-            Checker::new(usize::from(settings.check_threads)).map_err(StartError::Thread)?;
-        let blocklist = blocklist::load(&config_dir);
         let directory = shards.directory.clone();
         let inner = Arc::new(Inner {
             control: Mutex::new(Control::new(
@@ -243,21 +281,21 @@ impl Session {
                 shards.handles.len(),
                 shards.listening.first().map_or(0, SocketAddr::port),
             )),
+            copies: Copies::new(&config_dir),
             config_dir,
             shards: shards.handles.iter().cloned().map(Line::new).collect(),
             listening: shards.listening.clone(),
             driver: shards.driver,
             threads: Mutex::new(Some(shards)),
-            announcer,
+            announcer: parts.announcer,
             database: Mutex::new(Some(database)),
-            checker,
+            checker: parts.checker,
             lookers,
             movers: Movers::new(),
-            copies,
             scripts: scripts::Scripts::new(),
-            blocklist: Mutex::new(Arc::new(blocklist)),
+            blocklist: Mutex::new(Arc::new(parts.blocklist)),
             directory,
-            notes: notes_in,
+            notes: parts.notes_in,
             watchers: Mutex::default(),
             shutdown: Notify::new(),
             all_ended: Notify::new(),
@@ -271,7 +309,7 @@ impl Session {
         inner.enforce_blocklist();
         inner.load(stored.torrents);
         inner.watch_folders();
-        tokio::spawn(control::run(Arc::clone(&inner), reports, tracker_events, notes));
+        tokio::spawn(control::run(Arc::clone(&inner), parts.told));
         Ok(Session(inner))
     }
 
@@ -301,13 +339,13 @@ impl Session {
         let shards = inner.threads.lock().unwrap_or_else(PoisonError::into_inner).take();
         inner.ended.notify_one();
         let copies = Arc::clone(&inner.copies);
-        let _ = tokio::task::spawn_blocking(move || {
+        let settle = work::spawn(move || {
             drop(database);
             copies.settle(limits::COPIES_PATIENCE);
-        })
-        .await;
+        });
+        let _ = settle.await;
         if let Some(mut shards) = shards.filter(|_| all.is_ok()) {
-            let join = tokio::task::spawn_blocking(move || shards.join());
+            let join = work::spawn(move || shards.join());
             let _ = tokio::time::timeout(limits::JOIN_PATIENCE, join).await;
         }
     }
@@ -558,10 +596,4 @@ fn announce_config(settings: &Settings, shards: &Shards) -> discovery::Config {
         }
     }
     config
-}
-
-/// Seconds since 1970.
-fn unix_now() -> u64 {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    now.map_or(0, |now| now.as_secs())
 }

@@ -1,7 +1,7 @@
 //! Moving files on threads of the runtime's pool: one move at a time between two devices, so that
 //! moves do not fight for a disk, and a few in all.
 
-use crate::limits;
+use crate::{limits, work};
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
@@ -35,8 +35,7 @@ impl Movers {
             let _turn = self.looking.acquire().await.map_err(gone)?;
             let (from, to) = (Arc::clone(&job.from.root), Arc::clone(&job.to.root));
             let look = move || (device_of(&from).unwrap_or(0), device_of(&to).unwrap_or(0));
-            let (from, to) =
-                tokio::task::spawn_blocking(look).await.map_err(|_| RelocateError::Cancelled)?;
+            let (from, to) = work::spawn(look).await.map_err(|_| RelocateError::Cancelled)?;
             (from.min(to), from.max(to))
         };
         let line = {
@@ -47,11 +46,8 @@ impl Movers {
         let _turn = line.acquire().await.map_err(gone)?;
         let _room = self.moving.acquire().await.map_err(gone)?;
         let job = job.clone();
-        let moved = tokio::task::spawn_blocking(move || job.prepare()).await;
-        moved.unwrap_or_else(|error| {
-            let error = std::io::Error::other(error.to_string());
-            Err(StorageError::new("moving".into(), error).into())
-        })
+        let moved = work::spawn(move || job.prepare()).await;
+        moved.unwrap_or_else(|error| Err(StorageError::new("moving".into(), error).into()))
     }
 
     /// Waits for the moves under way, which have been told to break off, so long at most. No other
@@ -67,7 +63,7 @@ impl Movers {
     pub(super) async fn finish(&self, job: &Relocation) {
         let Ok(_room) = self.moving.acquire().await else { return };
         let job = job.clone();
-        let _ = tokio::task::spawn_blocking(move || {
+        let _ = work::spawn(move || {
             if let Err(error) = job.finish() {
                 tracing::warn!(torrent = %job.info_hash, %error, "the old place is not all cleared");
             }

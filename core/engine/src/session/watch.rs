@@ -9,6 +9,7 @@ use super::{AddError, Inner, NewTorrent, Session};
 use crate::{
     limits,
     settings::{AfterAdding, Settings, WatchFolder},
+    work,
 };
 use notify::{RecursiveMode, Watcher};
 use std::{
@@ -123,7 +124,7 @@ impl Known {
     async fn look(&mut self, session: &Session, folder: &WatchFolder) -> io::Result<bool> {
         let path = folder.path.clone();
         let list = move || torrent_files(&path);
-        let files = tokio::task::spawn_blocking(list).await.map_err(io::Error::other)??;
+        let files = work::spawn(list).await??;
         self.0.retain(|path, _| files.iter().any(|(known, _)| known == path));
         let mut soon = false;
         for (path, look) in files {
@@ -177,8 +178,8 @@ fn torrent_files(folder: &Path) -> io::Result<Vec<(PathBuf, Look)>> {
 async fn add(session: &Session, folder: &WatchFolder, path: &Path) -> Result<(), AddError> {
     let failed = |error: io::Error| AddError::Save(error.to_string());
     let file = path.to_path_buf();
-    let read = tokio::task::spawn_blocking(move || read_torrent(&file));
-    let metainfo = read.await.map_err(io::Error::other).flatten().map_err(failed)?;
+    let read = work::spawn(move || read_torrent(&file));
+    let metainfo = read.await.flatten().map_err(failed)?;
     let new = NewTorrent {
         metainfo,
         paused: folder.paused,
@@ -191,8 +192,8 @@ async fn add(session: &Session, folder: &WatchFolder, path: &Path) -> Result<(),
         "added from the watch folder");
     let after = folder.after.unwrap_or(after_adding(&session.settings()));
     let file = path.to_path_buf();
-    let put_away = tokio::task::spawn_blocking(move || put_away(&file, after));
-    if let Err(error) = put_away.await.map_err(io::Error::other).flatten() {
+    let put_away = work::spawn(move || put_away(&file, after));
+    if let Err(error) = put_away.await.flatten() {
         tracing::warn!(file = %path.display(), %error, "it was added and stays under its name");
     }
     Ok(())

@@ -14,7 +14,7 @@ use std::{
     io,
     ops::Range,
     path::{Path, PathBuf},
-    time::Duration,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 /// What is written whole or not at all when the power goes.
@@ -23,8 +23,15 @@ const SECTOR: u64 = 512;
 /// Space is taken in such units.
 const PAGE: u64 = 4096;
 
-/// Nanoseconds since 1970 when every world begins.
-const EPOCH_NS: i64 = 1_700_000_000_000_000_000;
+/// Time since 1970 when every world begins.
+pub(super) const SINCE_EPOCH: Duration = Duration::from_secs(1_700_000_000);
+
+/// The kernel has written what was changed so long ago, whether anybody syncs it or not
+/// (`vm.dirty_expire_centisecs` is half a minute, and more where a disk is to be spared).
+const WRITTEN_BACK_AFTER: Duration = Duration::from_secs(1800);
+
+/// The folder that another file system is mounted on: nothing is linked or renamed into or out of it.
+const MOUNT: &str = "/mnt";
 
 #[derive(Default)]
 pub(super) struct Disk {
@@ -40,6 +47,8 @@ pub(super) struct Disk {
     pub(super) faults: DiskFaults,
     /// Operations that have ended.
     pub(super) operations: u64,
+    /// The world's time, as far as it has been told.
+    now: Duration,
 }
 
 #[derive(Clone, Default)]
@@ -56,7 +65,11 @@ struct Node {
     taken: BTreeSet<u64>,
     /// Written and not synced.
     dirty: Vec<Range<u64>>,
+    /// By the machine's clock.
     modified: Duration,
+    /// By the world's.
+    changed: Duration,
+    device: u64,
 }
 
 /// Changes in their order.
@@ -94,6 +107,7 @@ enum Renaming {
     Remove(PathBuf),
     Rename(PathBuf, PathBuf),
     Folder(PathBuf),
+    RemoveFolder(PathBuf),
 }
 
 impl Names {
@@ -113,6 +127,9 @@ impl Names {
             Renaming::Folder(path) => {
                 self.folders.extend(path.ancestors().map(Path::to_path_buf));
             }
+            Renaming::RemoveFolder(path) => {
+                self.folders.remove(path);
+            }
         }
     }
 }
@@ -123,6 +140,25 @@ pub(super) struct Syncing {
     lengths: u64,
     /// Of a folder only.
     names: Option<u64>,
+}
+
+/// What a folder looks like.
+fn folder_stat(path: &Path) -> FileStat {
+    let bytes = path.as_os_str().as_encoded_bytes();
+    // Apart from those of files.
+    let inode = bytes.iter().fold(1, |sum: u64, &byte| sum.wrapping_mul(31) ^ u64::from(byte));
+    FileStat {
+        length: 0,
+        allocated: 0,
+        modified_ns: SINCE_EPOCH.as_nanos() as i64,
+        inode: inode | 1 << 63,
+        device: device_of(path),
+        is_file: false,
+    }
+}
+
+fn device_of(path: &Path) -> u64 {
+    if path.starts_with(MOUNT) { 2 } else { 1 }
 }
 
 fn error(number: i32) -> io::Error {
@@ -139,7 +175,7 @@ impl Disk {
         self.nodes.get_mut(&inode).ok_or_else(|| error(libc::EIO))
     }
 
-    fn free(&self) -> u64 {
+    pub(super) fn free(&self) -> u64 {
         let taken: u64 = self.nodes.values().map(|node| node.taken.len() as u64 * PAGE).sum();
         self.capacity.saturating_sub(taken)
     }
@@ -165,7 +201,8 @@ impl Disk {
         }
         self.next_inode += 1;
         let inode = self.next_inode;
-        self.nodes.insert(inode, Node { modified: now, ..Node::default() });
+        let (changed, device) = (self.now, device_of(path));
+        self.nodes.insert(inode, Node { modified: now, changed, device, ..Node::default() });
         self.rename_in_view(Renaming::Create(path.to_path_buf(), inode));
         Ok(inode)
     }
@@ -196,7 +233,7 @@ impl Disk {
         bytes: &[u8],
         now: Duration,
     ) -> io::Result<usize> {
-        let mut free = self.free() / PAGE;
+        let (mut free, changed) = (self.free() / PAGE, self.now);
         let node = self.node(inode)?;
         let mut end = offset;
         while end < offset + bytes.len() as u64 {
@@ -217,7 +254,7 @@ impl Disk {
         }
         node.view[offset as usize..end as usize].copy_from_slice(&bytes[..count]);
         node.dirty.push(offset..end);
-        node.modified = now;
+        (node.modified, node.changed) = (now, changed);
         if grown {
             self.lengths.waiting.push((inode, end));
         }
@@ -225,13 +262,14 @@ impl Disk {
     }
 
     pub(super) fn set_length(&mut self, inode: u64, length: u64, now: Duration) -> io::Result<()> {
+        let changed = self.now;
         let node = self.node(inode)?;
         node.view.resize(length as usize, 0);
         node.taken.retain(|page| page * PAGE < length);
         node.dirty.iter_mut().for_each(|range| {
             *range = range.start.min(length)..range.end.min(length);
         });
-        node.modified = now;
+        (node.modified, node.changed) = (now, changed);
         self.lengths.waiting.push((inode, length));
         Ok(())
     }
@@ -254,10 +292,59 @@ impl Disk {
         self.set_length(inode, length, now)
     }
 
-    pub(super) fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()> {
-        if !self.view.files.contains_key(from) {
+    /// Whether there is a file or folder of this name.
+    pub(super) fn has(&self, path: &Path) -> bool {
+        self.is_folder(path) || self.view.files.contains_key(path)
+    }
+
+    /// Whether a file of one name can have the other.
+    fn check_names(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let has_folder = to.parent().is_some_and(|folder| self.is_folder(folder));
+        if !self.view.files.contains_key(from) || !has_folder {
             return Err(error(libc::ENOENT));
         }
+        if device_of(from) != device_of(to) {
+            return Err(error(libc::EXDEV));
+        }
+        Ok(())
+    }
+
+    pub(super) fn link(&mut self, from: &Path, to: &Path) -> io::Result<()> {
+        self.check_names(from, to)?;
+        if self.has(to) {
+            return Err(error(libc::EEXIST));
+        }
+        let inode = self.view.files[from];
+        self.touch(inode);
+        self.rename_in_view(Renaming::Create(to.to_path_buf(), inode));
+        Ok(())
+    }
+
+    /// The inode has changed, if not what is in it.
+    fn touch(&mut self, inode: u64) {
+        let now = self.now;
+        if let Some(node) = self.nodes.get_mut(&inode) {
+            node.changed = now;
+        }
+    }
+
+    pub(super) fn remove_folder(&mut self, path: &Path) -> io::Result<()> {
+        if !self.is_folder(path) {
+            return Err(error(libc::ENOENT));
+        }
+        let is_below = |other: &PathBuf| other != path && other.starts_with(path);
+        let mut names = self.view.files.keys().chain(&self.view.folders);
+        if names.any(is_below) {
+            return Err(error(libc::ENOTEMPTY));
+        }
+        self.rename_in_view(Renaming::RemoveFolder(path.to_path_buf()));
+        Ok(())
+    }
+
+    pub(super) fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()> {
+        self.check_names(from, to)?;
+        let inode = self.view.files[from];
+        self.touch(inode);
         self.rename_in_view(Renaming::Rename(from.to_path_buf(), to.to_path_buf()));
         Ok(())
     }
@@ -281,26 +368,84 @@ impl Disk {
     }
 
     pub(super) fn stat(&self, path: &Path) -> io::Result<FileStat> {
+        self.stat_at(path).map(|(stat, _)| stat)
+    }
+
+    /// With the time of the last change of any kind.
+    pub(super) fn stat_at(&self, path: &Path) -> io::Result<(FileStat, SystemTime)> {
         if self.is_folder(path) {
-            return Ok(FileStat {
-                length: 0,
-                allocated: 0,
-                modified_ns: EPOCH_NS,
-                inode: 0,
-                device: 1,
-                is_file: false,
-            });
+            return Ok((folder_stat(path), UNIX_EPOCH + SINCE_EPOCH));
         }
-        let inode = *self.view.files.get(path).ok_or_else(|| error(libc::ENOENT))?;
+        self.stat_of(*self.view.files.get(path).ok_or_else(|| error(libc::ENOENT))?)
+    }
+
+    pub(super) fn stat_of(&self, inode: u64) -> io::Result<(FileStat, SystemTime)> {
+        if let Some(path) = self.folders.get(&inode) {
+            return self.stat_at(path);
+        }
         let node = self.nodes.get(&inode).ok_or_else(|| error(libc::EIO))?;
-        Ok(FileStat {
+        let stat = FileStat {
             length: node.view.len() as u64,
             allocated: node.taken.len() as u64 * PAGE,
-            modified_ns: EPOCH_NS + node.modified.as_nanos() as i64,
+            modified_ns: (SINCE_EPOCH + node.modified).as_nanos() as i64,
             inode,
-            device: 1,
+            device: node.device,
             is_file: true,
-        })
+        };
+        Ok((stat, UNIX_EPOCH + SINCE_EPOCH + node.changed))
+    }
+
+    pub(super) fn copy_times(&mut self, from: u64, to: u64) -> io::Result<()> {
+        let modified = self.node(from)?.modified;
+        self.node(to)?.modified = modified;
+        self.touch(to);
+        Ok(())
+    }
+
+    /// Where the next data begins, or the next hole.
+    pub(super) fn seek(&mut self, inode: u64, offset: u64, to_data: bool) -> io::Result<u64> {
+        let node = self.node(inode)?;
+        let length = node.view.len() as u64;
+        let mut at = offset;
+        while at < length && node.taken.contains(&(at / PAGE)) != to_data {
+            at = (at / PAGE + 1) * PAGE;
+        }
+        match (at < length, to_data) {
+            (true, _) => Ok(at),
+            // The end counts as a hole.
+            (false, false) if offset < length => Ok(length),
+            _ => Err(error(libc::ENXIO)),
+        }
+    }
+
+    /// Time passes: what was changed long ago is written.
+    pub(super) fn write_back(&mut self, now: Duration) {
+        self.now = now;
+        let is_old = |node: &Node| node.changed + WRITTEN_BACK_AFTER <= now;
+        if !self.nodes.values().any(|node| !node.dirty.is_empty() && is_old(node)) {
+            return;
+        }
+        self.commit(self.names.end(), self.lengths.end());
+        for node in self.nodes.values_mut().filter(|node| is_old(node)) {
+            for range in std::mem::take(&mut node.dirty) {
+                node.keep(range);
+            }
+        }
+    }
+
+    /// Everything is written, or forgotten by the kernel all the same.
+    pub(super) fn sync_all(&mut self, works: bool) -> io::Result<()> {
+        if works {
+            self.commit(self.names.end(), self.lengths.end());
+        }
+        for node in self.nodes.values_mut() {
+            for range in std::mem::take(&mut node.dirty) {
+                if works {
+                    node.keep(range);
+                }
+            }
+        }
+        if works { Ok(()) } else { Err(error(libc::EIO)) }
     }
 
     pub(super) fn begin_sync(&self, inode: u64) -> Syncing {
@@ -364,19 +509,11 @@ impl Disk {
     /// Takes the pages that are not to be written out of memory, so that the next read comes from
     /// the platter.
     pub(super) fn drop_clean_pages(&mut self) {
-        for node in self.nodes.values_mut() {
-            for page in (0..node.view.len()).step_by(PAGE as usize) {
-                let range = page as u64..(page as u64 + PAGE).min(node.view.len() as u64);
-                let is_dirty =
-                    |dirty: &Range<u64>| dirty.start < range.end && range.start < dirty.end;
-                if node.dirty.iter().any(is_dirty) {
-                    continue;
-                }
-                for at in range.start as usize..range.end as usize {
-                    node.view[at] = node.platter.get(at).copied().unwrap_or(0);
-                }
-            }
-        }
+        self.nodes.values_mut().for_each(Node::drop_clean_pages);
+    }
+
+    pub(super) fn drop_pages_of(&mut self, inode: u64) -> io::Result<()> {
+        self.node(inode).map(Node::drop_clean_pages)
     }
 
     /// Everything that there is is durable.
@@ -403,6 +540,19 @@ impl Disk {
 }
 
 impl Node {
+    fn drop_clean_pages(&mut self) {
+        for page in (0..self.view.len()).step_by(PAGE as usize) {
+            let range = page as u64..(page as u64 + PAGE).min(self.view.len() as u64);
+            let is_dirty = |dirty: &Range<u64>| dirty.start < range.end && range.start < dirty.end;
+            if self.dirty.iter().any(is_dirty) {
+                continue;
+            }
+            for at in range.start as usize..range.end as usize {
+                self.view[at] = self.platter.get(at).copied().unwrap_or(0);
+            }
+        }
+    }
+
     /// The range is on the platter from now on, as far as the file reaches there.
     fn keep(&mut self, range: Range<u64>) {
         let end = range.end.min(self.platter.len() as u64).min(self.view.len() as u64);
@@ -426,75 +576,4 @@ impl Node {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn disk() -> (Disk, u64) {
-        let mut disk = Disk { capacity: 1 << 20, ..Disk::default() };
-        disk.make_folder(Path::new("/d")).unwrap();
-        let inode = disk.open(Path::new("/d/f"), OpenOptions::WRITE, Duration::ZERO).unwrap();
-        (disk, inode)
-    }
-
-    fn sync_names(disk: &mut Disk) {
-        let folder = disk.open(Path::new("/d"), OpenOptions::READ, Duration::ZERO).unwrap();
-        sync(disk, folder);
-    }
-
-    fn sync(disk: &mut Disk, inode: u64) {
-        let syncing = disk.begin_sync(inode);
-        disk.end_sync(inode, syncing, true).unwrap();
-    }
-
-    #[test]
-    fn what_was_synced_survives_a_loss_of_power_and_the_rest_may_not() {
-        let mut lost = 0;
-        for seed in 0..50 {
-            let (mut disk, inode) = disk();
-            disk.write(inode, 0, &[1; 5000], Duration::ZERO).unwrap();
-            sync_names(&mut disk);
-            sync(&mut disk, inode);
-            disk.write(inode, 5000, &[2; 5000], Duration::ZERO).unwrap();
-            disk.lose_power(&mut fastrand::Rng::with_seed(seed));
-            let content = disk.content(Path::new("/d/f")).unwrap();
-            assert!(content[..5000].iter().all(|&byte| byte == 1));
-            lost += usize::from(content.len() < 10_000 || content[5000..].contains(&0));
-        }
-        assert!((1..50).contains(&lost), "{lost}");
-    }
-
-    #[test]
-    fn a_file_whose_name_was_never_synced_may_vanish() {
-        let mut there = 0;
-        for seed in 0..50 {
-            let (mut disk, inode) = disk();
-            disk.write(inode, 0, &[1; 10], Duration::ZERO).unwrap();
-            sync(&mut disk, inode);
-            disk.lose_power(&mut fastrand::Rng::with_seed(seed));
-            there += usize::from(disk.content(Path::new("/d/f")).is_some());
-        }
-        assert!((1..50).contains(&there), "{there}");
-    }
-
-    #[test]
-    fn a_sync_that_failed_keeps_nothing_and_the_next_one_succeeds() {
-        let (mut disk, inode) = disk();
-        sync(&mut disk, inode);
-        disk.write(inode, 0, &[1; 10], Duration::ZERO).unwrap();
-        let syncing = disk.begin_sync(inode);
-        assert!(disk.end_sync(inode, syncing, false).is_err());
-        sync(&mut disk, inode);
-        assert_eq!(disk.content(Path::new("/d/f")).unwrap(), [1; 10]);
-        disk.drop_clean_pages();
-        assert_eq!(disk.content(Path::new("/d/f")).unwrap(), [0; 10]);
-    }
-
-    #[test]
-    fn a_full_disk_takes_what_fits() {
-        let (mut disk, inode) = disk();
-        disk.capacity = 2 * PAGE;
-        let error = disk.write(inode, 0, &[1; 3 * PAGE as usize], Duration::ZERO).unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::StorageFull);
-        assert_eq!(disk.content(Path::new("/d/f")).unwrap().len() as u64, 2 * PAGE);
-    }
-}
+mod tests;

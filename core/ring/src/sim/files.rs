@@ -59,7 +59,7 @@ pub(super) struct Flight {
 }
 
 impl Inner {
-    fn chance(&mut self, in_a_million: u32) -> bool {
+    pub(super) fn chance(&mut self, in_a_million: u32) -> bool {
         in_a_million > 0 && self.rng.u32(..1_000_000) < in_a_million
     }
 
@@ -103,6 +103,7 @@ impl Inner {
             return;
         }
         state.disk.operations += 1;
+        state.disk.write_back(self.now);
         let short = state.disk.faults.short;
         tracing::trace!(at = ?self.now, machine, op = ?under_way.op, "disk");
         if self.chance(short) && self.does_part(machine, &mut under_way) {

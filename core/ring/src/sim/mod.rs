@@ -12,10 +12,12 @@
 mod disk;
 mod driver;
 mod files;
+mod host;
 mod net;
 mod traffic;
 
 pub use files::{DiskFaults, OpenFile};
+pub use host::{Host, HostFile, here};
 pub use net::Network;
 
 use crate::{Event, FileStat, ListenerId, OpenOptions, Ring, RingConfig, Waker, file::Closing};
@@ -319,6 +321,15 @@ impl World {
         let inode = disk.open(path, OpenOptions::WRITE, now)?;
         disk.set_length(inode, 0, now)?;
         disk.write(inode, 0, content, now)?;
+        disk.settle();
+        Ok(())
+    }
+
+    /// Makes a folder there, durably, and those above it.
+    pub fn put_folder(&self, machine: Machine, path: &Path) -> io::Result<()> {
+        let mut inner = self.0.borrow_mut();
+        let disk = &mut inner.machines[machine.0].disk;
+        disk.make_folder(path)?;
         disk.settle();
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! Which device a folder is on, and whether it rotates.
 
-use std::{fs, os::unix::fs::MetadataExt, path::Path};
+use crate::disk;
+use std::{fs, path::Path};
 
 /// A device as far as reading in parallel is concerned.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -14,15 +15,16 @@ pub(crate) struct Device {
 impl Device {
     /// The device of the nearest folder that exists.
     pub fn of(path: &Path) -> Device {
-        let id = path.ancestors().find_map(|path| fs::metadata(path).ok()).map_or(0, |m| m.dev());
-        Device { id, is_rotating: is_rotating(id) }
+        let meta = path.ancestors().find_map(|path| disk::metadata(path).ok());
+        let id = meta.map_or(0, |meta| meta.device());
+        Device { id, is_rotating: disk::is_rotating(id) }
     }
 }
 
 /// What the kernel says of the block device, or of the disk that it is a partition of. What is not
 /// on a block device (tmpfs, NFS, btrfs, overlay) counts as not rotating, and so do the disks of
 /// virtual machines, which say that they rotate because nobody told them otherwise.
-fn is_rotating(id: u64) -> bool {
+pub(crate) fn is_rotating(id: u64) -> bool {
     let (major, minor) = (rustix::fs::major(id), rustix::fs::minor(id));
     let device = format!("/sys/dev/block/{major}:{minor}");
     let real = fs::canonicalize(&device).unwrap_or_default();

@@ -9,9 +9,10 @@
 mod device;
 mod reader;
 mod settle;
+mod worker;
 
-use crate::{FileStamp, StorageError, paths};
-pub(crate) use device::Device;
+use crate::{FileStamp, StorageError};
+pub(crate) use device::{Device, is_rotating};
 use hash::Hasher;
 use metainfo::{Bitfield, InfoHash, Layout, PieceHashes, PieceIndex};
 use reader::Reader;
@@ -26,6 +27,7 @@ use std::{
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
+pub use worker::CheckWorker;
 
 /// Bytes that a group of pieces on a rotating disk has at most, unless one piece has more: they are
 /// asked for in order before the lanes read them in turn.
@@ -192,6 +194,20 @@ impl Checker {
             0 => thread::available_parallelism().map_or(1, |count| count.get()),
             threads => threads,
         };
+        let checker = Checker::without_threads(readers, hasher);
+        for _ in 0..readers {
+            checker.add_thread()?;
+        }
+        Ok(checker)
+    }
+
+    /// Without threads: nothing is checked but in the turns of a [`Checker::worker`], for whoever says
+    /// himself when that is.
+    pub fn by_hand() -> Checker {
+        Checker::without_threads(1, Hasher::detect())
+    }
+
+    fn without_threads(readers: usize, hasher: Hasher) -> Checker {
         let shared = Arc::new(Shared {
             state: Mutex::default(),
             wake: Condvar::new(),
@@ -199,11 +215,12 @@ impl Checker {
             readers,
             synced: Default::default(),
         });
-        let checker = Checker { shared, threads: Mutex::default() };
-        for _ in 0..readers {
-            checker.add_thread()?;
-        }
-        Ok(checker)
+        Checker { shared, threads: Mutex::default() }
+    }
+
+    /// Somebody who takes turns.
+    pub fn worker(&self) -> CheckWorker {
+        CheckWorker { shared: Arc::clone(&self.shared), reader: Reader::new(self.shared.hasher) }
     }
 
     fn add_thread(&self) -> io::Result<()> {
@@ -316,82 +333,25 @@ impl Shared {
     }
 
     /// A thread's life. Checking is background work: serving goes first.
-    fn run(&self) {
+    fn run(self: Arc<Self>) {
         ring::process::step_back(CHECK_NICE);
-        let mut reader = Reader::new(self.hasher);
+        let reader = Reader::new(self.hasher);
+        let mut worker = CheckWorker { shared: self, reader };
         loop {
-            let turn = self.next_turn();
-            match turn {
-                Turn::Look(job) => {
-                    let device = Device::of(&job.request.root);
-                    let in_line = self.lock().jobs.len();
-                    let settled = settle::settle(&job.request, &self.synced, in_line);
-                    let stamps = stamps(&job.request);
-                    let mut state = self.lock();
-                    let root = &job.request.root;
-                    if let Some(at) = state.looking.iter().position(|(at, _)| Arc::ptr_eq(at, root))
-                    {
-                        state.looking.swap_remove(at);
-                    }
-                    state.returned = Some(Instant::now());
-                    let mut course = job.course();
-                    if let Err(error) = settled {
-                        course.error = Some(error);
-                        job.cancelled.store(true, Relaxed);
-                    }
-                    (course.device, course.stamps, course.is_looking) =
-                        (Some(device), stamps, false);
-                    self.wake.notify_all();
-                }
-                Turn::Group(job, device, pieces) => {
-                    let found = reader.check(&job, &pieces);
-                    self.take_back(&job, device, found);
-                }
-                Turn::End(job) => job.end(),
-                Turn::Stop => return,
+            let turn = worker.shared.next_turn();
+            if matches!(turn, Turn::Stop) {
+                return;
             }
+            worker.take(turn);
         }
     }
 
+    /// The next turn; waits until there is one.
     fn next_turn(&self) -> Turn {
         let mut state = self.lock();
         loop {
-            for at in 0..state.jobs.len() {
-                let job = Arc::clone(&state.jobs[at]);
-                let mut course = job.course();
-                job.skip_unwanted(&mut course);
-                if job.is_over(&course) {
-                    state.jobs.remove(at);
-                    drop(course);
-                    return Turn::End(job);
-                }
-                let paused = job.paused.load(Relaxed) || job.cancelled.load(Relaxed);
-                if paused || course.is_looking {
-                    continue;
-                }
-                let Some(device) = course.device else {
-                    if state.looks_in_vain(&job.request.root) {
-                        continue;
-                    }
-                    course.is_looking = true;
-                    drop(course);
-                    state.begin();
-                    state.looking.push((Arc::clone(&job.request.root), Instant::now()));
-                    return Turn::Look(job);
-                };
-                let limit = if device.is_rotating { 1 } else { self.readers };
-                if state.busy.get(&device.id).is_some_and(|&readers| readers >= limit) {
-                    continue;
-                }
-                let pieces = job.take_group(&mut course, device, self.hasher.backend().lanes());
-                if pieces.is_empty() {
-                    continue;
-                }
-                course.running += 1;
-                drop(course);
-                state.begin();
-                *state.busy.entry(device.id).or_default() += 1;
-                return Turn::Group(job, device, pieces);
+            if let Some(turn) = self.turn_now(&mut state) {
+                return turn;
             }
             if state.stop && state.jobs.is_empty() {
                 return Turn::Stop;
@@ -404,6 +364,70 @@ impl Shared {
             state = self.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
             state.idle -= 1;
         }
+    }
+
+    fn turn_now(&self, state: &mut State) -> Option<Turn> {
+        for at in 0..state.jobs.len() {
+            let job = Arc::clone(&state.jobs[at]);
+            let mut course = job.course();
+            job.skip_unwanted(&mut course);
+            if job.is_over(&course) {
+                state.jobs.remove(at);
+                drop(course);
+                return Some(Turn::End(job));
+            }
+            let paused = job.paused.load(Relaxed) || job.cancelled.load(Relaxed);
+            if paused || course.is_looking {
+                continue;
+            }
+            let Some(device) = course.device else {
+                if state.looks_in_vain(&job.request.root) {
+                    continue;
+                }
+                course.is_looking = true;
+                drop(course);
+                state.begin();
+                state.looking.push((Arc::clone(&job.request.root), Instant::now()));
+                return Some(Turn::Look(job));
+            };
+            let limit = if device.is_rotating { 1 } else { self.readers };
+            if state.busy.get(&device.id).is_some_and(|&readers| readers >= limit) {
+                continue;
+            }
+            let pieces = job.take_group(&mut course, device, self.hasher.backend().lanes());
+            if pieces.is_empty() {
+                continue;
+            }
+            course.running += 1;
+            drop(course);
+            state.begin();
+            *state.busy.entry(device.id).or_default() += 1;
+            return Some(Turn::Group(job, device, pieces));
+        }
+        None
+    }
+
+    /// A torrent has been looked at.
+    fn has_looked(
+        &self,
+        job: &Job,
+        device: Device,
+        settled: Result<(), StorageError>,
+        stamps: Vec<FileStamp>,
+    ) {
+        let mut state = self.lock();
+        let root = &job.request.root;
+        if let Some(at) = state.looking.iter().position(|(at, _)| Arc::ptr_eq(at, root)) {
+            state.looking.swap_remove(at);
+        }
+        state.returned = Some(Instant::now());
+        let mut course = job.course();
+        if let Err(error) = settled {
+            course.error = Some(error);
+            job.cancelled.store(true, Relaxed);
+        }
+        (course.device, course.stamps, course.is_looking) = (Some(device), stamps, false);
+        self.wake.notify_all();
     }
 
     fn take_back(&self, job: &Job, device: Device, found: reader::Found) {
@@ -477,19 +501,6 @@ impl Job {
         drop(course);
         (self.request.report)(CheckEvent::Ended(outcome));
     }
-}
-
-fn stamps(request: &CheckRequest) -> Vec<FileStamp> {
-    let (root, layout) = (&request.root, &request.layout);
-    (0..=layout.file_count())
-        .map(|number| match layout.file(number) {
-            Some(file) if layout[file].is_pad() => FileStamp::ABSENT,
-            _ => {
-                let path = paths::of_number(root, layout, request.info_hash, number);
-                FileStamp::read(&path).unwrap_or(FileStamp::ABSENT)
-            }
-        })
-        .collect()
 }
 
 #[cfg(test)]

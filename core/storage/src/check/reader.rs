@@ -2,17 +2,19 @@
 //! and hashing all slices together.
 
 use super::{CheckRequest, Job};
-use crate::{StorageError, descriptors::read_patiently, paths};
+use crate::{
+    StorageError,
+    descriptors::open_patiently,
+    disk::{self, Access},
+    paths,
+};
 use hash::{Hasher, Sha1State};
 use metainfo::{PieceIndex, Span};
 use ring::BufPool;
-use rustix::fs::{Advice, SeekFrom};
 use std::{
-    fs,
     io::{self, ErrorKind},
     num::NonZeroU64,
     ops::Range,
-    os::unix::fs::FileExt,
     path::{Path, PathBuf},
     rc::Rc,
     sync::atomic::Ordering::Relaxed,
@@ -45,7 +47,7 @@ pub(super) struct Found {
 /// Where a file's bytes are.
 enum Source {
     /// In the file, or at an offset in the part file.
-    File(fs::File, u64),
+    File(disk::File, u64),
     Missing,
 }
 
@@ -250,8 +252,8 @@ fn open_source(request: &CheckRequest, span: &Span) -> io::Result<Source> {
 }
 
 /// `None` if there is no regular file with this name.
-fn open_regular(path: &Path) -> io::Result<Option<fs::File>> {
-    match read_patiently(path) {
+fn open_regular(path: &Path) -> io::Result<Option<disk::File>> {
+    match open_patiently(path, Access::Read) {
         Ok(file) => Ok(file.metadata()?.is_file().then_some(file)),
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
             Ok(None)
@@ -263,21 +265,19 @@ fn open_regular(path: &Path) -> io::Result<Option<fs::File>> {
 /// Asks for bytes of a file in order, before lanes read them in turn: of one that begins here, all
 /// that this group and the next need; of others this group's part was asked for with the group
 /// before.
-fn read_ahead(request: &CheckRequest, span: &Span, file: &fs::File, base: u64, group: &Group) {
+fn read_ahead(request: &CheckRequest, span: &Span, file: &disk::File, base: u64, group: &Group) {
     let entry = &request.layout[span.file];
     let start = if entry.offset() >= group.start { entry.offset() } else { group.end };
-    let length = NonZeroU64::new(group.ahead.min(entry.end()).saturating_sub(start));
-    if length.is_some() {
-        // A hint: where it is refused, reading is only slower.
-        let _ = rustix::fs::fadvise(file, base + start - entry.offset(), length, Advice::WillNeed);
+    if let Some(length) = NonZeroU64::new(group.ahead.min(entry.end()).saturating_sub(start)) {
+        file.read_ahead(base + start - entry.offset(), length);
     }
 }
 
-fn is_hole(file: &fs::File, offset: u64, length: u64) -> bool {
-    match rustix::fs::seek(file, SeekFrom::Data(offset)) {
+fn is_hole(file: &disk::File, offset: u64, length: u64) -> bool {
+    match file.next_data(offset) {
         Ok(data) => data >= offset + length,
         // No data up to the end of the file: a hole, unless the file is shorter.
-        Err(rustix::io::Errno::NXIO) => {
+        Err(error) if error.raw_os_error() == Some(libc::ENXIO) => {
             file.metadata().is_ok_and(|meta| meta.len() >= offset + length)
         }
         Err(_) => false,

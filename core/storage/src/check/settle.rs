@@ -4,19 +4,17 @@
 use super::CheckRequest;
 use crate::{
     StorageError,
-    descriptors::{are_lacking, read_patiently},
-    error::folder_needs_no_sync,
+    descriptors::{are_lacking, open_patiently},
+    disk::{self, Access},
     paths,
 };
 use metainfo::FileIndex;
-use rustix::fs::Advice;
 use std::{
     collections::{BTreeSet, HashMap},
-    fs, io,
-    os::unix::fs::MetadataExt,
+    io,
     path::Path,
     sync::{Mutex, MutexGuard, PoisonError},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime},
 };
 
 /// A file that nobody has changed for so long needs no sync: the kernel writes everything within a
@@ -57,7 +55,7 @@ impl Synced {
         let Some(Whole { at: Some(at), has_failed: false, .. }) = known.get(&device) else {
             return false;
         };
-        *at <= SystemTime::now() && changed + MARGIN < *at
+        *at <= disk::now() && changed + MARGIN < *at
     }
 
     /// Syncs everything on a device, on which this folder is. Does nothing while another thread is
@@ -71,8 +69,9 @@ impl Synced {
             }
             whole.is_under_way = true;
         }
-        let begun = SystemTime::now();
-        let result = read_patiently(root).and_then(|root| Ok(rustix::fs::syncfs(root)?));
+        let begun = disk::now();
+        let root = open_patiently(root, Access::Read);
+        let result = root.and_then(|root| root.sync_file_system());
         let mut known = self.lock();
         let whole = known.entry(device).or_default();
         whole.is_under_way = false;
@@ -104,13 +103,15 @@ pub(super) fn settle(
             folders.extend(request.root.parent().map(Path::to_path_buf));
         }
     }
-    folders.into_iter().try_for_each(|folder| sync_folder(&folder))
+    folders.into_iter().try_for_each(|folder| disk::sync_folder(&folder))
 }
 
+/// Whether pieces of the file are to be checked. One without bytes has none, and goes with any: nobody
+/// looks whether it is still there once everything else is.
 fn is_asked_for(request: &CheckRequest, file: FileIndex) -> bool {
     let geometry = request.layout.geometry();
     let mut pieces = request.layout.pieces_of(file).filter_map(|piece| geometry.piece(piece));
-    pieces.any(|piece| request.pieces.has(piece))
+    request.layout[file].length() == 0 || pieces.any(|piece| request.pieces.has(piece))
 }
 
 /// Whether the file has changed lately, and was synced by itself.
@@ -120,7 +121,7 @@ fn sync_file(
     synced: &Synced,
     in_line: usize,
 ) -> io::Result<bool> {
-    let file = match read_patiently(path) {
+    let file = match open_patiently(path, Access::Read) {
         // The reader may find a descriptor a moment later, and would claim what was not synced.
         Err(error) if are_lacking(&error) => return Err(error),
         // What cannot be read is not claimed either: the reader tells why.
@@ -132,48 +133,32 @@ fn sync_file(
         return Ok(false);
     }
     if !request.past_cache {
-        let changed = changed(&meta);
-        if is_settled(changed) || synced.covers(meta.dev(), changed) {
+        let changed = meta.changed();
+        if is_settled(changed) || synced.covers(meta.device(), changed) {
             return Ok(false);
         }
-        if in_line >= MANY && changed + MARGIN < SystemTime::now() {
-            synced.sync_all(meta.dev(), &request.root);
-            if synced.covers(meta.dev(), changed) {
+        if in_line >= MANY && changed + MARGIN < disk::now() {
+            synced.sync_all(meta.device(), &request.root);
+            if synced.covers(meta.device(), changed) {
                 return Ok(false);
             }
         }
     }
     file.sync_data()?;
     if request.past_cache {
-        // Only what is clean goes, which after the sync is everything.
-        rustix::fs::fadvise(&file, 0, None, Advice::DontNeed)?;
+        file.drop_clean_pages()?;
     }
     Ok(true)
 }
 
-/// The time of the last change of any kind, which nobody can set.
-fn changed(meta: &fs::Metadata) -> SystemTime {
-    let seconds = Duration::from_secs(u64::try_from(meta.ctime()).unwrap_or_default());
-    UNIX_EPOCH
-        + seconds
-        + Duration::from_nanos(u64::try_from(meta.ctime_nsec()).unwrap_or_default())
-}
-
 fn is_settled(changed: SystemTime) -> bool {
-    SystemTime::now().duration_since(changed).is_ok_and(|age| age > SETTLED_AFTER)
-}
-
-fn sync_folder(folder: &Path) -> Result<(), StorageError> {
-    let result = read_patiently(folder).and_then(|folder| folder.sync_all());
-    match result {
-        Err(error) if folder_needs_no_sync(&error) => Ok(()),
-        result => result.map_err(|error| StorageError::new(folder.to_path_buf(), error)),
-    }
+    disk::now().duration_since(changed).is_ok_and(|age| age > SETTLED_AFTER)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::MetadataExt;
     use tempfile::TempDir;
 
     /// A folder, its device, nothing synced so far, and a time that a sync from now on covers.

@@ -1,7 +1,7 @@
 //! The files below a folder, as a new torrent takes them.
 
 use super::CreateTorrentError;
-use crate::{FileStamp, StorageError};
+use crate::{FileStamp, StorageError, disk::Meta};
 use metainfo::{Attributes, create::NewFile};
 use std::{
     fs::{self, Metadata},
@@ -72,7 +72,7 @@ fn file(path: &Path, meta: &Metadata, components: Vec<String>) -> Found {
         Attributes { executable: meta.permissions().mode() & 0o111 != 0, ..Attributes::default() };
     Found {
         path: path.to_path_buf(),
-        stamp: FileStamp::of(meta),
+        stamp: FileStamp::of(&Meta::Kernel(meta.clone())),
         entry: NewFile { path: components, length: meta.len(), attributes },
     }
 }

@@ -1,14 +1,11 @@
 //! Copying one file to another file system, holes and time of change included.
 
 use super::RelocationProgress;
-use crate::descriptors::{open_patiently, read_patiently};
-use rustix::fs::{CWD, RenameFlags, SeekFrom, copy_file_range, ioctl_ficlone, renameat_with, seek};
-use std::{
-    fs::{self, File, OpenOptions},
-    io::{self, Read},
-    os::unix::fs::FileExt,
-    path::Path,
+use crate::{
+    descriptors::open_patiently,
+    disk::{Access, File},
 };
+use std::{io, path::Path};
 
 /// Bytes copied between two looks at whether to go on.
 const CHUNK: usize = 8 << 20;
@@ -32,18 +29,17 @@ pub(super) fn copy_file(
     to: &Path,
     progress: &RelocationProgress,
 ) -> Result<(), CopyError> {
-    let source = read_patiently(from).map_err(CopyError::Source)?;
+    let source = open_patiently(from, Access::Read).map_err(CopyError::Source)?;
     let meta = source.metadata().map_err(CopyError::Source)?;
-    let options = OpenOptions::new().read(true).write(true).create(true).truncate(true).clone();
-    let target = open_patiently(&options, to)?;
-    target.set_permissions(meta.permissions())?;
-    if ioctl_ficlone(&target, &source).is_ok() {
+    let target = open_patiently(to, Access::Rewrite)?;
+    target.take_permissions(&meta)?;
+    if target.clone_from(&source).is_ok() {
         progress.add(meta.len());
     } else {
         target.set_len(meta.len())?;
         copy_data(&source, &target, meta.len(), progress)?;
     }
-    target.set_modified(meta.modified().map_err(CopyError::Source)?)?;
+    target.take_modified(&source, &meta)?;
     target.sync_all()?;
     Ok(())
 }
@@ -68,7 +64,7 @@ fn copy_data(
             }
             let step = (end - at).min(CHUNK as u64) as usize;
             let count = match way {
-                Way::Kernel => match in_kernel(source, target, at, step) {
+                Way::Kernel => match source.copy_range_to(target, at, step) {
                     Ok(count) => count,
                     Err(error) if is_unsupported(&error) => {
                         way = Way::Buffer;
@@ -98,19 +94,14 @@ enum Way {
 /// Where the next data at or after `at` begin and end. Where the file system does not tell, all is
 /// data.
 fn next_data(source: &File, at: u64, length: u64) -> (u64, u64) {
-    match seek(source, SeekFrom::Data(at)) {
+    match source.next_data(at) {
         Ok(start) => {
-            let end = seek(source, SeekFrom::Hole(start)).unwrap_or(length);
+            let end = source.next_hole(start).unwrap_or(length);
             (start.min(length), end.min(length))
         }
-        Err(rustix::io::Errno::NXIO) => (length, length),
+        Err(error) if error.raw_os_error() == Some(libc::ENXIO) => (length, length),
         Err(_) => (at, length),
     }
-}
-
-fn in_kernel(source: &File, target: &File, at: u64, length: usize) -> io::Result<usize> {
-    let (mut from, mut to) = (at, at);
-    Ok(copy_file_range(source, Some(&mut from), target, Some(&mut to), length)?)
 }
 
 fn through_buffer(
@@ -133,44 +124,32 @@ fn is_unsupported(error: &io::Error) -> bool {
     )
 }
 
-/// Renames to a name that must be free.
-pub(super) fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
-    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
-        // A file system without that promise: the look before it is all there is.
-        Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {
-            match fs::symlink_metadata(to) {
-                Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
-                Err(_) => fs::rename(from, to),
-            }
-        }
-        result => Ok(result?),
-    }
-}
-
 /// Whether two files of one length have the same bytes.
 pub(super) fn same_content(
     one: &Path,
     other: &Path,
     progress: &RelocationProgress,
 ) -> Result<bool, CopyError> {
-    let open = |path: &Path| read_patiently(path).map_err(CopyError::Source);
-    let (mut one, mut other) = (open(one)?, open(other)?);
+    let open = |path: &Path| open_patiently(path, Access::Read).map_err(CopyError::Source);
+    let (one, other) = (open(one)?, open(other)?);
+    let mut at = 0;
     let (mut left, mut right) = (vec![0; CHUNK / 8], vec![0; CHUNK / 8]);
     loop {
         if progress.check().is_err() {
             return Err(CopyError::Cancelled);
         }
-        let count = one.read(&mut left).map_err(CopyError::Source)?;
+        let count = one.read_at(&mut left, at).map_err(CopyError::Source)?;
         if count == 0 {
             return Ok(true);
         }
-        match other.read_exact(&mut right[..count]) {
+        match other.read_exact_at(&mut right[..count], at) {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(false),
             result => result.map_err(CopyError::Target)?,
         }
         if left[..count] != right[..count] {
             return Ok(false);
         }
+        at += count as u64;
         progress.add(count as u64);
     }
 }

@@ -13,12 +13,17 @@
 
 mod copy;
 
-use crate::{StorageError, descriptors::read_patiently, paths, space::free_space};
+use crate::{
+    StorageError,
+    descriptors::open_patiently,
+    disk::{self, Access, Meta},
+    paths,
+    space::free_space,
+};
 use metainfo::{InfoHash, Layout};
 use std::{
     collections::BTreeSet,
-    fs, io,
-    os::unix::fs::MetadataExt,
+    io,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -126,10 +131,7 @@ impl Pair {
     /// for upper and lower case, which not every file system tells apart.
     fn is_one_entry(&self) -> bool {
         let name = |path: &Path| path.file_name().unwrap_or_default().to_ascii_lowercase();
-        let folder = |path: &Path| {
-            let meta = fs::metadata(path.parent()?).ok()?;
-            Some((meta.dev(), meta.ino()))
-        };
+        let folder = |path: &Path| disk::metadata(path.parent()?).ok().map(|meta| meta.identity());
         let of_from = folder(&self.from);
         name(&self.from) == name(&self.to) && of_from.is_some() && of_from == folder(&self.to)
     }
@@ -181,7 +183,7 @@ impl Relocation {
     }
 
     /// Deletes the old names of files that are at the new place too, and folders of the torrent that
-    /// are empty then. Goes on after an error and gives the first.
+    /// are empty then, durably. Goes on after an error and gives the first.
     pub fn finish(&self) -> Result<(), StorageError> {
         let mut first_error = None;
         for pair in self.pairs() {
@@ -196,7 +198,13 @@ impl Relocation {
         }
         for folder in folders.iter().rev() {
             // One that is not empty stays.
-            let _ = fs::remove_dir(self.from.root.join(folder));
+            let _ = disk::remove_dir(&self.from.root.join(folder));
+        }
+        // All of them: what is gone already may have been deleted by a process that then ended.
+        let touched: Vec<PathBuf> = folders.iter().map(|f| self.from.root.join(f)).collect();
+        let touched = touched.iter().map(PathBuf::as_path).chain([&*self.from.root]);
+        if let Err(error) = disk::sync_removals(touched) {
+            first_error.get_or_insert(error);
         }
         first_error.map_or(Ok(()), Err)
     }
@@ -221,11 +229,11 @@ impl Relocation {
         let mut sizes = Vec::with_capacity(pairs.len());
         let (mut total, mut needed) = (0, 0);
         for pair in pairs {
-            let size = match fs::metadata(&pair.from) {
+            let size = match disk::metadata(&pair.from) {
                 Ok(meta) if meta.is_file() => {
-                    let counted = device != Some(meta.dev());
+                    let counted = device != Some(meta.device());
                     if counted && !exists(&pair.to)? {
-                        needed += meta.blocks() * 512;
+                        needed += meta.allocated();
                     }
                     total += meta.len();
                     Some(Size { bytes: meta.len(), counted })
@@ -255,9 +263,9 @@ impl Relocation {
         if pair.is_one_entry() {
             if pair.from.file_name() != pair.to.file_name() && exists(&pair.from)? {
                 let is_one = same_file(&pair.from, &pair.to);
-                match copy::rename_new(&pair.from, &pair.to) {
+                match disk::rename_new(&pair.from, &pair.to) {
                     Err(error) if error.kind() == io::ErrorKind::AlreadyExists => match is_one {
-                        true => fs::rename(&pair.from, &pair.to).map_err(refused)?,
+                        true => disk::rename(&pair.from, &pair.to).map_err(refused)?,
                         false => return Err(RelocateError::Occupied(pair.to.clone())),
                     },
                     result => result.map_err(refused)?,
@@ -266,7 +274,7 @@ impl Relocation {
             }
             return Ok(());
         }
-        match fs::symlink_metadata(&pair.to) {
+        match disk::symlink_metadata(&pair.to) {
             Ok(meta) => return self.meet(pair, &meta, made),
             Err(error) if is_absence(&error) => {}
             Err(error) => return Err(refused(error)),
@@ -274,23 +282,23 @@ impl Relocation {
         if let Some(folder) = pair.to.parent() {
             make_folders(folder, made).map_err(refused)?;
         }
-        let source = fs::symlink_metadata(&pair.from)
+        let source = disk::symlink_metadata(&pair.from)
             .map_err(|error| StorageError::new(pair.from.clone(), error))?;
         if source.is_symlink() {
             // What it points to belongs to somebody else.
-            let target = fs::canonicalize(&pair.from)
+            let target = disk::canonicalize(&pair.from)
                 .map_err(|error| StorageError::new(pair.from.clone(), error))?;
-            std::os::unix::fs::symlink(target, &pair.to).map_err(refused)?;
+            disk::symlink(&target, &pair.to).map_err(refused)?;
             made.files.push(pair.to.clone());
-            self.progress.add(fs::metadata(&pair.to).map_or(0, |meta| meta.len()));
+            self.progress.add(disk::metadata(&pair.to).map_or(0, |meta| meta.len()));
             return Ok(());
         }
-        match fs::hard_link(&pair.from, &pair.to) {
+        match disk::hard_link(&pair.from, &pair.to) {
             Ok(()) => made.files.push(pair.to.clone()),
             Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
                 self.copy(pair, made)?;
             }
-            Err(error) if cannot_link(&error) => match copy::rename_new(&pair.from, &pair.to) {
+            Err(error) if cannot_link(&error) => match disk::rename_new(&pair.from, &pair.to) {
                 Ok(()) => made.renamed.push((pair.from.clone(), pair.to.clone())),
                 Err(error) => return Err(refused(error)),
             },
@@ -305,14 +313,14 @@ impl Relocation {
         name.bytes().for_each(|byte| hint = hint.rotate_left(7) ^ u64::from(byte));
         let temporary = pair.to.with_file_name(format!(".{}.{hint:x}.moving", self.info_hash));
         let result = copy::copy_file(&pair.from, &temporary, &self.progress)
-            .and_then(|()| Ok(copy::rename_new(&temporary, &pair.to)?));
+            .and_then(|()| Ok(disk::rename_new(&temporary, &pair.to)?));
         match result {
             Ok(()) => {
                 made.files.push(pair.to.clone());
                 Ok(())
             }
             Err(failure) => {
-                let _ = fs::remove_file(&temporary);
+                let _ = disk::remove_file(&temporary);
                 Err(match failure {
                     copy::CopyError::Cancelled => RelocateError::Cancelled,
                     copy::CopyError::Source(error) => {
@@ -333,13 +341,8 @@ impl Relocation {
 
     /// Something has the new name: it is the file itself, of an earlier try or put there by hand, or
     /// it is in the way.
-    fn meet(
-        &self,
-        pair: &Pair,
-        found: &fs::Metadata,
-        made: &mut Made,
-    ) -> Result<(), RelocateError> {
-        let source = match fs::metadata(&pair.from) {
+    fn meet(&self, pair: &Pair, found: &Meta, made: &mut Made) -> Result<(), RelocateError> {
+        let source = match disk::metadata(&pair.from) {
             Ok(meta) => meta,
             // It was renamed before the crash.
             Err(error) if is_absence(&error) && self.resumed && found.is_file() => {
@@ -349,13 +352,13 @@ impl Relocation {
             Err(error) => return Err(StorageError::new(pair.from.clone(), error).into()),
         };
         let target = match found.is_symlink() {
-            true => fs::metadata(&pair.to).unwrap_or_else(|_| found.clone()),
+            true => disk::metadata(&pair.to).unwrap_or_else(|_| found.clone()),
             false => found.clone(),
         };
-        let is_itself = (source.dev(), source.ino()) == (target.dev(), target.ino());
+        let is_itself = source.identity() == target.identity();
         let looks_alike = target.is_file()
             && source.len() == target.len()
-            && (source.mtime(), source.mtime_nsec()) == (target.mtime(), target.mtime_nsec());
+            && source.modified_ns() == target.modified_ns();
         if is_itself || (self.resumed && looks_alike) {
             if self.resumed {
                 made.files.push(pair.to.clone());
@@ -389,23 +392,23 @@ struct Size {
 impl Made {
     fn take_back(&self) {
         for (from, to) in self.renamed.iter().rev() {
-            if let Err(error) = copy::rename_new(to, from) {
+            if let Err(error) = disk::rename_new(to, from) {
                 tracing::error!(file = %to.display(), %error, "cannot be moved back");
             }
         }
         for file in &self.files {
-            if let Err(error) = fs::remove_file(file) {
+            if let Err(error) = disk::remove_file(file) {
                 tracing::warn!(file = %file.display(), %error, "a copy is left");
             }
         }
         for folder in self.folders.iter().rev() {
-            let _ = fs::remove_dir(folder);
+            let _ = disk::remove_dir(folder);
         }
     }
 }
 
 fn same_file(one: &Path, other: &Path) -> bool {
-    let id = |path| fs::symlink_metadata(path).ok().map(|meta| (meta.dev(), meta.ino()));
+    let id = |path| disk::symlink_metadata(path).ok().map(|meta| meta.identity());
     id(one).is_some() && id(one) == id(other)
 }
 
@@ -414,24 +417,26 @@ fn remove_old(pair: &Pair) -> io::Result<()> {
     if pair.is_one_entry() {
         return Ok(());
     }
-    let old = match fs::symlink_metadata(&pair.from) {
+    let old = match disk::symlink_metadata(&pair.from) {
         Ok(old) => old,
         Err(error) if is_absence(&error) => return Ok(()),
         Err(error) => return Err(error),
     };
-    let new = fs::metadata(&pair.to)?;
+    let new = disk::metadata(&pair.to)?;
     if !old.is_symlink() && old.len() != new.len() {
         return Err(io::Error::other("it is not as long as its copy, so it stays"));
     }
-    fs::remove_file(&pair.from)
+    disk::remove_file(&pair.from)
 }
 
 fn make_folders(folder: &Path, made: &mut Made) -> io::Result<()> {
-    let missing: Vec<&Path> = folder.ancestors().take_while(|folder| !folder.exists()).collect();
+    let missing: Vec<&Path> =
+        folder.ancestors().take_while(|folder| !disk::exists(folder)).collect();
     for folder in missing.into_iter().rev() {
-        match fs::create_dir(folder) {
+        let is_folder = || disk::metadata(folder).is_ok_and(|meta| meta.is_dir());
+        match disk::create_dir(folder) {
             Ok(()) => made.folders.push(folder.to_path_buf()),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => {}
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && is_folder() => {}
             Err(error) => return Err(error),
         }
     }
@@ -439,7 +444,7 @@ fn make_folders(folder: &Path, made: &mut Made) -> io::Result<()> {
 }
 
 fn sync_folder(folder: &Path) -> Result<(), RelocateError> {
-    let sync = read_patiently(folder).and_then(|folder| folder.sync_all());
+    let sync = open_patiently(folder, Access::Read).and_then(|folder| folder.sync_all());
     match sync {
         // Some file systems have nothing to sync of a folder.
         Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
@@ -448,7 +453,7 @@ fn sync_folder(folder: &Path) -> Result<(), RelocateError> {
 }
 
 fn exists(path: &Path) -> Result<bool, StorageError> {
-    match fs::symlink_metadata(path) {
+    match disk::symlink_metadata(path) {
         Ok(_) => Ok(true),
         Err(error) if is_absence(&error) => Ok(false),
         Err(error) => Err(StorageError::new(path.to_path_buf(), error)),
@@ -457,7 +462,7 @@ fn exists(path: &Path) -> Result<bool, StorageError> {
 
 /// The device of the nearest folder that exists. Blocks.
 pub fn device_of(path: &Path) -> Option<u64> {
-    path.ancestors().find_map(|path| fs::metadata(path).ok()).map(|meta| meta.dev())
+    path.ancestors().find_map(|path| disk::metadata(path).ok()).map(|meta| meta.device())
 }
 
 fn is_absence(error: &io::Error) -> bool {

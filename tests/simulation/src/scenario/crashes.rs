@@ -1,7 +1,10 @@
 //! Processes, shards and machines that go and come back.
 
 use super::{millis, seconds};
-use crate::stage::{Stage, Summary};
+use crate::{
+    stage::{Stage, Summary},
+    torrent::ROOTS,
+};
 use anyhow::{Context, Result, ensure};
 use ring::sim::Crash;
 use std::time::Duration;
@@ -81,6 +84,29 @@ pub(super) fn again(seed: u64) -> Result<Summary> {
         }
     }
     stage.world.halt_at_operation(machine, None);
+    stage.expect_completion(seconds(1200))?;
+    stage.end()
+}
+
+/// A torrent is moved, removed and added again, and its machine crashes at some operation of that.
+pub(super) fn moves(seed: u64) -> Result<Summary> {
+    let mut stage = swarm(seed, 1)?;
+    let machine = stage.servers[1].machine;
+    for _ in 0..stage.rng.usize(2..7) {
+        let pause = millis(&mut stage.rng, 1..6_000);
+        stage.run_for(pause)?;
+        let at = stage.world.disk_operations(machine) + stage.rng.u64(..60);
+        stage.world.halt_at_operation(machine, Some(at));
+        match stage.rng.u32(..4) {
+            0 => stage.servers[1].remove(0, stage.rng.bool()),
+            _ => stage.servers[1].move_to(0, ROOTS[stage.rng.usize(..ROOTS.len())]),
+        }
+        let until = stage.world.now() + seconds(10);
+        stage.run_until(until, |stage| Ok(stage.world.is_halted(machine)))?;
+        let how = some_crash(&mut stage.rng);
+        stage.servers[1].crash(how, seconds(1))?;
+    }
+    stage.servers[1].keep_running();
     stage.expect_completion(seconds(1200))?;
     stage.end()
 }

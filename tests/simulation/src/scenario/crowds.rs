@@ -15,7 +15,7 @@ pub(super) fn flash(seed: u64) -> Result<Summary> {
     stage.run_for(seconds(1))?;
     for _ in 0..30 {
         let slots = stage.rng.u32(2..8);
-        stage.add_server(1, false)?.swarm.upload_slots = slots;
+        stage.add_server(1, false)?.settings.upload_slots_per_torrent = slots;
     }
     stage.expect_completion(seconds(900))?;
     stage.end()
@@ -41,7 +41,7 @@ pub(super) fn many_torrents(seed: u64) -> Result<Summary> {
         stage.add_server(4, is_full)?;
         let server = stage.servers.len() - 1;
         for torrent in &stage.torrents[1..] {
-            stage.servers[server].add(torrent, &mut stage.rng, is_full)?;
+            stage.servers[server].add(torrent, is_full)?;
         }
     }
     stage.expect_completion(seconds(1800))?;

@@ -92,7 +92,7 @@ pub(super) fn vanishing(seed: u64) -> Result<Summary> {
         stage.add_server(2, is_full)?.open_files = open_files;
         let server = stage.servers.len() - 1;
         for torrent in &stage.torrents[1..] {
-            stage.servers[server].add(torrent, &mut stage.rng, is_full)?;
+            stage.servers[server].add(torrent, is_full)?;
         }
     }
     for _ in 0..stage.rng.usize(1..4) {

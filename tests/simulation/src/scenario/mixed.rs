@@ -3,7 +3,9 @@
 use super::{BACKED_OFF, millis};
 use crate::{
     peer::MANNERS,
+    server::Server,
     stage::{Stage, Summary},
+    torrent::ROOTS,
 };
 use anyhow::Result;
 use ring::sim::{Crash, DiskFaults};
@@ -20,7 +22,7 @@ pub(super) fn mixed(seed: u64) -> Result<Summary> {
         let shards = stage.rng.usize(1..=2);
         let open_files = if stage.rng.bool() { 1000 } else { stage.rng.usize(1..5) };
         let server = stage.add_server(shards, number < seeds)?;
-        (server.swarm.upload_slots, server.open_files) = (slots, open_files);
+        (server.settings.upload_slots_per_torrent, server.open_files) = (slots, open_files);
     }
     for _ in 0..stage.rng.usize(0..=4) {
         let manner = MANNERS[stage.rng.usize(..MANNERS.len())];
@@ -38,6 +40,7 @@ pub(super) fn mixed(seed: u64) -> Result<Summary> {
         befall(&mut stage)?;
     }
     verify_what_was_harmed(&mut stage)?;
+    stage.servers.iter_mut().for_each(Server::keep_running);
     stage.expect_completion(BACKED_OFF)?;
     stage.end()
 }
@@ -51,7 +54,7 @@ fn befall(stage: &mut Stage) -> Result<()> {
     let until = now + millis(&mut stage.rng, 1..30_000);
     let (world, rng) = (&stage.world, &mut stage.rng);
     let server = &mut stage.servers[victim];
-    let (machine, what) = (server.machine, rng.u32(..13));
+    let (machine, what) = (server.machine, rng.u32(..17));
     tracing::debug!(at = ?now, server = %server.addr, what, ?until, "befallen");
     match what {
         0 => {
@@ -74,6 +77,10 @@ fn befall(stage: &mut Stage) -> Result<()> {
         9 => server.harm(rng),
         10 => server.panic(rng),
         11 => stage.trackers.take_down(rng.usize(..2), until),
+        12 => server.set_running(0, false),
+        13 => server.set_running(0, true),
+        14 => server.remove(0, rng.bool()),
+        15 => server.move_to(0, ROOTS[rng.usize(..ROOTS.len())]),
         _ => {
             server.freeze(until);
             world.set_clock(machine, Duration::from_secs(rng.u64(..1_000_000)));

@@ -47,6 +47,7 @@ pub const SCENARIOS: &[Scenario] = &[
     small("disk-full", "a disk that is full and is freed, beside one that is not", disks::full),
     small("bad-disk", "a disk with errors of every kind, beside one without", disks::bad),
     small("vanishing-files", "files that vanish or are cut, beside others", disks::vanishing),
+    small("moves", "moves and removals that crashes cut off", crashes::moves),
     small("panics", "shards that panic while they serve and download", crashes::panics),
     small("clock-jumps", "clocks that jump and machines that sleep", crashes::clocks),
     small("last-seed-leaves", "the one seed leaves at 99 % and comes back", crowds::leaving),

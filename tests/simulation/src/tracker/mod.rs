@@ -233,6 +233,8 @@ impl Inner {
                     _ => self.after(latency, Action::Request { line, id, url, fate }),
                 }
             }
+            // Nothing of it gets here.
+            Outgoing::Told(_) => {}
             Outgoing::Datagram { packet, .. } => {
                 if self.goes_wrong() && self.rng.bool() {
                     return;

@@ -2,7 +2,9 @@
 //! network with a clock of its own.
 
 #[cfg(feature = "sim")]
-use crate::tracker::simulated::SimNetwork;
+use super::handle::Command;
+#[cfg(feature = "sim")]
+use crate::tracker::simulated::{Order, SimNetwork};
 use crate::tracker::{
     Moment,
     resolver::Resolver,
@@ -57,6 +59,21 @@ impl Network {
             datagrams: Datagrams::System(sockets),
             started: Instant::now(),
         })
+    }
+
+    /// What the announcer is told, for whoever watches it in a simulated world.
+    #[cfg(feature = "sim")]
+    pub fn is_told(&self, command: &Command) {
+        let order = match command {
+            Command::Add(about) => Order::Begin(about.key, about.info_hash, about.peer_id),
+            Command::Remove(key) => Order::End(*key),
+            Command::Completed(key) => Order::Complete(*key),
+            Command::Shutdown(..) => Order::Leave,
+            _ => return,
+        };
+        if let Datagrams::Simulated(network) = &self.datagrams {
+            network.is_told(order);
+        }
     }
 
     /// A simulated one.

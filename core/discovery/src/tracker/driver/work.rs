@@ -184,6 +184,8 @@ impl Driver {
     }
 
     fn obey(&mut self, command: Command) {
+        #[cfg(feature = "sim")]
+        self.network.is_told(&command);
         let now = self.network.now();
         match command {
             Command::Add(about) => self.add(*about),

@@ -1,12 +1,13 @@
 //! Edits of a torrent.
 
 use super::{
-    super::{Change, EditError, Write, key, unix_now},
+    super::{Change, EditError, Write, key},
     Inner,
     lifecycle::public_trackers,
     measure, merge_priorities, priority_number, running_activity,
 };
 use crate::{
+    clock::unix_now,
     shard::Command,
     status::{Activity, TorrentId},
 };

@@ -17,18 +17,19 @@ use super::{
         StoredTorrent, Wish, Write, key,
         looker::{Found, Look},
         queue::Place,
-        unix_now,
     },
     After, Control, Entry, Inner, Note, Phase, measure, running_activity,
     turns::has_ratio,
 };
 use crate::{
+    clock::unix_now,
     event::Event,
     limits,
     rules::GoalMode,
     settings::Settings,
     shard::{Command, StartTorrent},
     status::{Activity, Meta, Torrent, TorrentId, Trouble},
+    work,
 };
 use discovery::TorrentAnnounce;
 use metainfo::{Bitfield, Metainfo};
@@ -37,6 +38,7 @@ use storage::{
     Allocation, CheckEvent, CheckOutcome, CheckRequest, FileStamp, ResumeData, remove_data,
 };
 use swarm::Source;
+use tokio::time::Instant;
 
 impl Inner {
     /// Takes in what the database had, and starts what is meant to run.
@@ -196,7 +198,7 @@ impl Inner {
                 entry.phase = Phase::Idle;
                 entry.turn = None;
                 self.turns.notify_one();
-                entry.retry_at = Some(unix_now() + limits::RETRY_AFTER.as_secs());
+                entry.retry_at = Some(Instant::now() + limits::RETRY_AFTER);
                 if let Some(torrent) = control.catalog.change(id) {
                     tracing::warn!(torrent = %torrent.info_hash, "{message}");
                     torrent.activity = Activity::Stopped;
@@ -262,7 +264,7 @@ impl Inner {
             entry.resume = Some(Arc::new(resume));
             if let Some(error) = outcome.error {
                 torrent.trouble = Some(Trouble::Local(error.to_string()));
-                entry.retry_at = Some(unix_now() + limits::RETRY_AFTER.as_secs());
+                entry.retry_at = Some(Instant::now() + limits::RETRY_AFTER);
                 entry.turn = None;
                 self.turns.notify_one();
                 let rests = entry.after == After::AsMeant && entry.target.is_none();
@@ -276,12 +278,13 @@ impl Inner {
         } else if let Some(error) = outcome.error {
             // The kernel forgets what it could not write, and shows it all the same: the next check
             // would find it, also that of another process.
-            let resume = ResumeData::unknown(&entry.disk, &outcome.stamps);
+            let before = entry.resume.as_deref();
+            let resume = ResumeData::unknown(&entry.disk, &outcome.stamps, before);
             self.write(Write::Resume(torrent.info_hash, Some(resume.to_bytes())));
             entry.resume = Some(Arc::new(resume));
             // Nothing was read: it is checked again, unless a person has other plans.
             torrent.trouble = Some(Trouble::Local(error.to_string()));
-            entry.retry_at = Some(unix_now() + limits::RETRY_AFTER.as_secs());
+            entry.retry_at = Some(Instant::now() + limits::RETRY_AFTER);
             entry.turn = None;
             self.turns.notify_one();
             control.tell(id, Event::Error(error.to_string()));
@@ -528,17 +531,17 @@ impl Inner {
             None
         };
         let inner = Arc::clone(self);
-        self.runtime.spawn_blocking(move || {
-            // A torrent that is back after a crash must not lack files that it has claimed.
-            let _ = written.map(tokio::sync::oneshot::Receiver::blocking_recv);
-            if delete_data && let Err(error) = remove_data(&root, &layout, info_hash) {
-                tracing::warn!(torrent = %info_hash, %error, "not all data was deleted");
-            }
-            let mut control = inner.lock();
-            if delete_data {
+        self.runtime.spawn(async move {
+            if let Some(written) = written {
+                // A torrent that is back after a crash must not lack files that it has claimed.
+                let _ = written.await;
+                let delete = move || remove_data(&root, &layout, info_hash);
+                if let Ok(Err(error)) = work::spawn(delete).await {
+                    tracing::warn!(torrent = %info_hash, %error, "not all data was deleted");
+                }
                 inner.write(Write::Remove(info_hash));
             }
-            control.forget(id);
+            inner.lock().forget(id);
         });
     }
 }

@@ -15,9 +15,9 @@ use super::{
     database::StoredPlace,
     looker::Found,
     queue::{Place, Queue},
-    unix_now,
 };
 use crate::{
+    clock::unix_now,
     event::{Event, Notice, Subject},
     limiter::Pools,
     limits,
@@ -33,20 +33,20 @@ use discovery::Progress;
 use metainfo::{Bitfield, InfoHash, Layout};
 use speed::SharedGroup;
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
     path::PathBuf,
     sync::Arc,
 };
 use storage::{CheckHandle, CheckOutcome, RelocateError, RelocationProgress, ResumeData};
-use tokio::sync::broadcast;
+use tokio::{sync::broadcast, time::Instant};
 use turns::{Direction, Goal};
 use wanted::{measure, merge_priorities, priority_number, priority_of, running_activity};
 use wire::PeerId;
 
 /// Something that threads of the session's own tell it.
 #[derive(Debug)]
-pub(super) enum Note {
+pub(crate) enum Note {
     Looked(TorrentId, Found),
     Checked(TorrentId, CheckOutcome),
     /// A move has ended: who waits for it, and how.
@@ -84,7 +84,7 @@ pub(super) struct Control {
     this_run: SessionCounters,
     earlier_runs: SessionCounters,
     /// Torrents whose totals have changed since they were saved.
-    unsaved: HashSet<TorrentId>,
+    unsaved: BTreeSet<TorrentId>,
     /// What happens, for whoever listens.
     pub(super) events: broadcast::Sender<Notice>,
     /// Whether the room for downloads was last told to be short.
@@ -106,8 +106,8 @@ struct Entry {
     /// Where the torrent goes next.
     target: Option<places::Target>,
     resume: Option<Arc<ResumeData>>,
-    /// When a torrent in trouble is tried again, seconds since 1970.
-    retry_at: Option<u64>,
+    /// When a torrent in trouble is tried again.
+    retry_at: Option<Instant>,
     /// Panics that it has ended shards with.
     panics: u32,
     /// Somebody has asked for it to start while its files were being looked at: if they are found
@@ -192,7 +192,7 @@ impl Control {
             started: unix_now(),
             this_run: SessionCounters { sessions: 1, ..SessionCounters::default() },
             earlier_runs: stored,
-            unsaved: HashSet::new(),
+            unsaved: BTreeSet::new(),
             events: broadcast::Sender::new(limits::EVENTS),
             short_of_room: false,
         }
@@ -455,7 +455,7 @@ impl Control {
 
     /// Once a second: time spent, progress of checks, and what is due.
     fn tick(&mut self) -> Due {
-        let now = unix_now();
+        let (now, instant) = (unix_now(), Instant::now());
         let mut due = Due::default();
         let mut checking = Vec::new();
         let mut moving = Vec::new();
@@ -477,7 +477,7 @@ impl Control {
                     checking.push((id, handle.progress()));
                 }
                 Phase::Moving(progress) => moving.push((id, progress.bytes())),
-                Phase::Idle if entry.retry_at.is_some_and(|at| at <= now) => {
+                Phase::Idle if entry.retry_at.is_some_and(|at| at <= instant) => {
                     entry.retry_at = None;
                     due.retry.push(id);
                 }

@@ -14,11 +14,11 @@ use super::{
         PlaceError, StoredTorrent, Write,
         database::{StoredMove, StoredPlace},
         scripts::Moment,
-        unix_now,
     },
     Control, Entry, Inner, Note, Phase,
 };
 use crate::{
+    clock::unix_now,
     event::Event,
     status::{Activity, Meta, Torrent, TorrentId, Trouble},
 };
@@ -27,7 +27,7 @@ use std::{
     path::{Path, PathBuf},
     sync::Arc,
 };
-use storage::{Place, RelocateError, RelocationProgress};
+use storage::{Place, RelocateError, RelocationProgress, exists};
 use tokio::sync::oneshot;
 
 /// What is put after the names of files of torrents that are not complete.
@@ -94,14 +94,14 @@ impl StoredPlace {
         let files = || layout.files().filter(|(_, file)| !file.is_pad());
         let is_at = |folder: &Path| {
             let mut paths = files().map(|(_, file)| folder.join(file.path().as_path()));
-            paths.any(|path| path.exists() || partial_name(&path).exists())
+            paths.any(|path| exists(&path) || exists(&partial_name(&path)))
         };
         let incomplete = incomplete_dir.filter(|dir| *dir != download_dir && !is_at(download_dir));
         let folder = incomplete.unwrap_or(download_dir);
         let mut place = StoredPlace::default();
         for (index, file) in files() {
             let path = folder.join(file.path().as_path());
-            if path.exists() || (!rename_partial && !partial_name(&path).exists()) {
+            if exists(&path) || (!rename_partial && !exists(&partial_name(&path))) {
                 continue;
             }
             match place.partial.last_mut() {

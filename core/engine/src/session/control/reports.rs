@@ -1,21 +1,23 @@
 //! What shards, trackers and threads of the session tell it.
 
 use super::{
-    super::{Line, Write, key, unix_now},
+    super::{Line, Told, Write, key},
     After, Control, Entry, Inner, Note, Phase, measure,
 };
 use crate::{
+    clock::unix_now,
     event::Event,
     limits,
     shard::{Command, End, Report},
     status::{Activity, Torrent, TorrentId, Traffic, Trouble},
+    work,
 };
 use discovery::TrackerEvent;
 use metainfo::Bitfield;
 use std::sync::{Arc, atomic::Ordering};
 use storage::ResumeData;
 use swarm::Source;
-use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 impl Inner {
     fn on_report(self: &Arc<Self>, report: Report) {
@@ -62,7 +64,7 @@ impl Inner {
                 let mut guard = self.lock();
                 let control = &mut *guard;
                 if let Some(entry) = self.on_left(control, id, run) {
-                    entry.retry_at = Some(unix_now() + limits::RETRY_AFTER.as_secs());
+                    entry.retry_at = Some(Instant::now() + limits::RETRY_AFTER);
                     if let Some(torrent) = control.catalog.change(id) {
                         torrent.trouble = Some(Trouble::Local(message.clone()));
                     }
@@ -243,7 +245,7 @@ impl Inner {
         }
         let path = self.lock().settings.download_dir.clone();
         let inner = Arc::clone(self);
-        self.runtime.spawn_blocking(move || {
+        work::spawn_on(&self.runtime, move || {
             let free = storage::free_space(&path).ok().map(|room| room.free);
             inner.asked_for_room.store(false, Ordering::Relaxed);
             let _ = inner.notes.send(Note::Room(path, free));
@@ -308,7 +310,7 @@ impl Control {
         let Some(further) = times.checked_sub(2) else { return };
         let wait = limits::PANIC_RETRY.saturating_mul(1 << further.min(8));
         let wait = wait.min(limits::PANIC_RETRY_MAX);
-        entry.retry_at = Some(unix_now() + wait.as_secs());
+        entry.retry_at = Some(Instant::now() + wait);
         let hours = wait.as_secs() / 3600;
         let message = format!(
             "a fault of the server shows with this torrent, {times} times so far: it rests for \
@@ -322,27 +324,15 @@ impl Control {
 }
 
 /// The session's own task: everything that shards, trackers and threads tell.
-pub(in crate::session) async fn run(
-    inner: Arc<Inner>,
-    mut reports: mpsc::Receiver<Report>,
-    mut trackers: mpsc::Receiver<TrackerEvent>,
-    mut notes: mpsc::UnboundedReceiver<Note>,
-) {
+pub(in crate::session) async fn run(inner: Arc<Inner>, told: Told) {
+    let Told { mut reports, tracker_events: mut trackers, mut notes } = told;
     let mut tick = tokio::time::interval(limits::TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut ticks = 0;
     loop {
+        // What is rare goes first. Places are given away when everything has been heard that frees one.
         tokio::select! {
-            Some(report) = reports.recv() => inner.on_report(report),
-            Some(event) = trackers.recv() => inner.on_tracker_event(event),
-            Some(note) = notes.recv() => match note {
-                Note::Looked(id, found) => inner.on_looked(id, found),
-                Note::Checked(id, outcome) => inner.on_checked(id, outcome),
-                Note::Moved(id, waiting, result) => inner.on_moved(id, waiting, result),
-                Note::Room(path, Some(free)) => inner.lock().on_room(path, free),
-                Note::Room(_, None) => {}
-            },
-            () = inner.turns.notified() => inner.take_turns(),
+            biased;
             () = inner.ended.notified() => return,
             _ = tick.tick() => {
                 if ticks % limits::ROOM_INTERVAL.as_secs() == 0 {
@@ -353,6 +343,16 @@ pub(in crate::session) async fn run(
                 ticks += 1;
                 inner.on_tick(ticks % limits::SAVE_INTERVAL.as_secs() == 0);
             }
+            Some(note) = notes.recv() => match note {
+                Note::Looked(id, found) => inner.on_looked(id, found),
+                Note::Checked(id, outcome) => inner.on_checked(id, outcome),
+                Note::Moved(id, waiting, result) => inner.on_moved(id, waiting, result),
+                Note::Room(path, Some(free)) => inner.lock().on_room(path, free),
+                Note::Room(_, None) => {}
+            },
+            Some(event) = trackers.recv() => inner.on_tracker_event(event),
+            Some(report) = reports.recv() => inner.on_report(report),
+            () = inner.turns.notified() => inner.take_turns(),
         }
     }
 }

@@ -5,10 +5,11 @@
 //! places are free.
 
 use super::{
-    super::{QueueMove, Write, queue::Place, scripts::Moment, unix_now},
+    super::{QueueMove, Write, queue::Place, scripts::Moment},
     Control, Entry, Inner, Phase,
 };
 use crate::{
+    clock::unix_now,
     event::Event,
     settings::Settings,
     status::{Activity, Torrent, TorrentId},
