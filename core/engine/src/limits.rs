@@ -176,6 +176,16 @@ pub(crate) const PARSED_AT_ONCE: usize = 32 * 1024;
 /// Steps by which the thread that makes copies of .torrent files is nicer than others.
 pub(crate) const COPIES_NICE: i32 = 10;
 
+/// How long no further torrent must have come before copies of .torrent files are made: to make a
+/// file can take more of the processor than everything else that an added torrent needs.
+pub(crate) const COPIES_PAUSE: Duration = Duration::from_millis(200);
+
+/// How long copies wait at most while torrents keep coming.
+pub(crate) const COPIES_DELAY: Duration = Duration::from_secs(10);
+
+/// Bytes of copies beyond which they are made at once.
+pub(crate) const COPIES_BYTES: usize = 16 << 20;
+
 /// Copies of .torrent files that are not written this long after the end are left out.
 pub(crate) const COPIES_PATIENCE: Duration = Duration::from_millis(300);
 

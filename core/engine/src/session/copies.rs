@@ -9,16 +9,18 @@ use std::{
     path::{Path, PathBuf},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 use storage::{remove_file, write_file};
 
 /// The folder of the copies. What is to be done there is done in order, on one thread while there is
 /// something to do, which everybody else goes before: nobody waits for a copy, and to make a file can
-/// take longer than to add its torrent.
+/// take longer than to add its torrent. While torrents come in quick succession, it rests.
 pub(super) struct Copies {
     folder: PathBuf,
     line: Mutex<Line>,
+    /// Nobody need wait any longer for more to come.
+    hurry: Condvar,
     /// Nothing is left to do.
     at_rest: Condvar,
 }
@@ -27,11 +29,54 @@ pub(super) struct Copies {
 struct Line {
     orders: VecDeque<(InfoHash, Order)>,
     is_worked_at: bool,
+    /// Bytes of the copies to be written.
+    bytes: usize,
+    /// When the first order came since there was none, and the last.
+    came: Option<(Instant, Instant)>,
+    is_hurried: bool,
+}
+
+impl Line {
+    fn push(&mut self, info_hash: InfoHash, order: Order) {
+        let now = Instant::now();
+        let first = self.came.map_or(now, |(first, _)| first);
+        self.came = Some((first, now));
+        self.bytes += order.bytes();
+        self.orders.push_back((info_hash, order));
+    }
+
+    fn pop(&mut self) -> Option<(InfoHash, Order)> {
+        let next = self.orders.pop_front();
+        match &next {
+            Some((_, order)) => self.bytes -= order.bytes(),
+            None => self.came = None,
+        }
+        next
+    }
+
+    /// How long to wait for more to come before anything is done.
+    fn rest(&self) -> Option<Duration> {
+        let (first, last) = self.came?;
+        let is_due = self.is_hurried
+            || self.bytes > limits::COPIES_BYTES
+            || first.elapsed() >= limits::COPIES_DELAY;
+        let left = limits::COPIES_PAUSE.saturating_sub(last.elapsed());
+        (!is_due && !left.is_zero()).then_some(left)
+    }
 }
 
 enum Order {
     Save(Vec<u8>),
     Remove,
+}
+
+impl Order {
+    fn bytes(&self) -> usize {
+        match self {
+            Order::Save(metainfo) => metainfo.len(),
+            Order::Remove => 0,
+        }
+    }
 }
 
 impl Copies {
@@ -40,6 +85,7 @@ impl Copies {
         Arc::new(Copies {
             folder: config_dir.join("torrents"),
             line: Mutex::default(),
+            hurry: Condvar::new(),
             at_rest: Condvar::new(),
         })
     }
@@ -56,13 +102,13 @@ impl Copies {
 
     fn put(self: &Arc<Self>, info_hash: InfoHash, order: Order) {
         let mut line = self.lock();
-        line.orders.push_back((info_hash, order));
+        line.push(info_hash, order);
         if line.is_worked_at {
             return;
         }
         let copies = Arc::clone(self);
         if work::is_by_hand() {
-            line.is_worked_at = true;
+            (line.is_worked_at, line.is_hurried) = (true, true);
             work::spawn(move || copies.work());
             return;
         }
@@ -80,8 +126,11 @@ impl Copies {
     /// Waits until all is done, but not longer than this. Blocks.
     pub(super) fn settle(&self, patience: Duration) {
         let is_busy = |line: &mut Line| line.is_worked_at;
+        let mut line = self.lock();
+        line.is_hurried = true;
+        self.hurry.notify_all();
         // One that a disk holds is left.
-        drop(self.at_rest.wait_timeout_while(self.lock(), patience, is_busy));
+        drop(self.at_rest.wait_timeout_while(line, patience, is_busy));
     }
 
     fn work(&self) {
@@ -102,7 +151,11 @@ impl Copies {
 
     fn next(&self) -> Option<(InfoHash, Order)> {
         let mut line = self.lock();
-        let next = line.orders.pop_front();
+        while let Some(rest) = line.rest() {
+            let woken = self.hurry.wait_timeout(line, rest);
+            line = woken.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        let next = line.pop();
         line.is_worked_at = next.is_some();
         if next.is_none() {
             self.at_rest.notify_all();
@@ -118,6 +171,27 @@ impl Copies {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn copies_wait_for_more_to_come_but_not_for_ever() {
+        let mut line = Line::default();
+        assert_eq!(line.rest(), None);
+        line.push(InfoHash([1; 20]), Order::Save(vec![0; 10]));
+        assert!(line.rest().is_some_and(|rest| rest <= limits::COPIES_PAUSE));
+        let (first, last) = line.came.unwrap();
+        line.came = Some((first, last - limits::COPIES_PAUSE));
+        assert_eq!(line.rest(), None, "nothing more has come");
+        line.came = Some((first - limits::COPIES_DELAY, Instant::now()));
+        assert_eq!(line.rest(), None, "more comes all the time");
+        line.came = Some((first, Instant::now()));
+        line.push(InfoHash([2; 20]), Order::Save(vec![0; limits::COPIES_BYTES]));
+        assert_eq!(line.rest(), None, "they take much memory");
+        assert!(line.pop().is_some() && line.pop().is_some() && line.pop().is_none());
+        assert_eq!((line.bytes, line.rest()), (0, None));
+        line.push(InfoHash([3; 20]), Order::Remove);
+        line.is_hurried = true;
+        assert_eq!(line.rest(), None);
+    }
     use std::fs;
 
     #[test]
