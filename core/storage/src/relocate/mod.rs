@@ -443,6 +443,8 @@ fn make_folders(folder: &Path, made: &mut Made) -> io::Result<()> {
     Ok(())
 }
 
+/// Stricter than elsewhere: the old place is cleared on the strength of it, so a folder that cannot be
+/// opened to be synced ends the move.
 fn sync_folder(folder: &Path) -> Result<(), RelocateError> {
     let sync = open_patiently(folder, Access::Read).and_then(|folder| folder.sync_all());
     match sync {
