@@ -75,8 +75,13 @@ pub(crate) fn clean(raw: &[u8]) -> Option<String> {
 
 fn clean_into(name: &mut String, raw: &[u8]) {
     let mut rest = raw;
-    while let Some((&lead, _)) = rest.split_first() {
-        let (head, tail) = rest.split_at(sequence_length(lead).min(rest.len()));
+    loop {
+        // Most names are nothing else.
+        let plain = rest.iter().take_while(|&&byte| is_plain(byte)).count();
+        let (run, others) = rest.split_at(plain);
+        name.push_str(std::str::from_utf8(run).unwrap_or_default());
+        let Some(&lead) = others.first() else { return };
+        let (head, tail) = others.split_at(sequence_length(lead).min(others.len()));
         rest = tail;
         match std::str::from_utf8(head).ok().and_then(|text| text.chars().next()) {
             Some(char) if vanishes(char) => {}
@@ -84,6 +89,11 @@ fn clean_into(name: &mut String, raw: &[u8]) {
             _ => name.push('_'),
         }
     }
+}
+
+/// What can be seen of ASCII, but for separators.
+fn is_plain(byte: u8) -> bool {
+    matches!(byte, b' '..=b'~') && !matches!(byte, b'/' | b'\\')
 }
 
 /// Bytes that a UTF-8 sequence with this first byte should have.

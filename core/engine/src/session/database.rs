@@ -505,16 +505,25 @@ fn read_torrents(connection: &Connection) -> rusqlite::Result<Vec<StoredTorrent>
          LEFT JOIN resume r ON r.info_hash = t.info_hash
          ORDER BY t.number",
     )?;
-    let rows = query.query_map([], read_torrent)?;
+    // Most torrents have the options that the one before them has.
+    let mut same = (String::new(), StoredOptions::default());
+    let rows = query.query_map([], |row| read_torrent(row, &mut same))?;
     rows.collect()
 }
 
-fn read_torrent(row: &Row<'_>) -> rusqlite::Result<StoredTorrent> {
+/// `same` has the options of the row before, and their text.
+fn read_torrent(
+    row: &Row<'_>,
+    same: &mut (String, StoredOptions),
+) -> rusqlite::Result<StoredTorrent> {
     let number = |column: usize| -> rusqlite::Result<u64> {
         Ok(row.get::<_, Option<i64>>(column)?.unwrap_or(0).max(0) as u64)
     };
     let folder: Vec<u8> = row.get(2)?;
-    let options: String = row.get(5)?;
+    let options = row.get_ref(5)?.as_str()?;
+    if options != same.0 {
+        *same = (options.to_owned(), serde_json::from_str(options).unwrap_or_default());
+    }
     Ok(StoredTorrent {
         info_hash: InfoHash(row.get(0)?),
         metainfo: row.get(1)?,
@@ -522,7 +531,7 @@ fn read_torrent(row: &Row<'_>) -> rusqlite::Result<StoredTorrent> {
         running: row.get(3)?,
         added_date: number(4)?,
         rank: row.get(14)?,
-        options: serde_json::from_str(&options).unwrap_or_default(),
+        options: same.1.clone(),
         totals: Totals {
             downloaded: number(6)?,
             uploaded: number(7)?,

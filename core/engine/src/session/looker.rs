@@ -15,6 +15,10 @@ use storage::{FileStamp, ResumeData, allocated, check_stamps, device_of, free_sp
 /// Threads that look.
 const LOOKERS: usize = 4;
 
+/// Steps by which they are nicer than others: after a start, when all torrents are to be looked at,
+/// calls are answered first.
+const LOOKERS_NICE: i32 = 10;
+
 /// The most there are when some hang: one for each of so many mounts that do not answer.
 const LOOKERS_MOST: usize = 64;
 
@@ -148,6 +152,7 @@ impl Shared {
         let name = format!("looker-{}", state.threads);
         std::thread::Builder::new().name(name).spawn(move || {
             ring::process::give_way();
+            ring::process::step_back(LOOKERS_NICE);
             shared.run();
         })?;
         state.threads += 1;

@@ -19,7 +19,7 @@ use super::{
         queue::Place,
     },
     After, Control, Entry, Inner, Note, Phase, measure, running_activity,
-    turns::has_ratio,
+    turns::{Direction, has_ratio},
 };
 use crate::{
     clock::unix_now,
@@ -111,6 +111,9 @@ impl Inner {
                 }
                 entry.phase = Phase::Looking;
                 entry.look_again = false;
+                if torrent.trouble.is_none() {
+                    torrent.activity = Direction::of(torrent).waiting();
+                }
                 self.lookers.look(Look {
                     id,
                     info_hash: torrent.info_hash,
@@ -422,7 +425,11 @@ impl Inner {
                 *cancelled = true;
                 handle.cancel();
             }
-            (Phase::Looking, true) => entry.look_again = true,
+            (Phase::Looking, false) => torrent.activity = Activity::Stopped,
+            (Phase::Looking, true) => {
+                entry.look_again = true;
+                torrent.activity = Direction::of(torrent).waiting();
+            }
             _ => {}
         }
     }

@@ -28,6 +28,14 @@ impl Direction {
         if torrent.is_done() { Direction::Seed } else { Direction::Download }
     }
 
+    /// What a torrent does that is to go this way and does not yet.
+    pub(super) fn waiting(self) -> Activity {
+        match self {
+            Direction::Download => Activity::QueuedToDownload,
+            Direction::Seed => Activity::QueuedToSeed,
+        }
+    }
+
     /// Torrents that may run at a time; `None` if any number may.
     fn places(self, settings: &Settings) -> Option<usize> {
         let (enabled, size) = match self {
@@ -78,10 +86,7 @@ impl Entry {
     pub(super) fn wait(&mut self, torrent: &mut Torrent) {
         self.phase = Phase::Idle;
         self.turn = None;
-        torrent.activity = match Direction::of(torrent) {
-            Direction::Download => Activity::QueuedToDownload,
-            Direction::Seed => Activity::QueuedToSeed,
-        };
+        torrent.activity = Direction::of(torrent).waiting();
     }
 
     /// The queue in which the torrent waits.
