@@ -179,8 +179,15 @@ pub(crate) fn space(folder: &Path) -> io::Result<(u64, u64)> {
 
 /// The time that files are stamped with.
 pub(crate) fn now() -> SystemTime {
-    simulated!(host => host.now());
+    simulated!(host => host.wall_clock());
     SystemTime::now()
+}
+
+/// How long the machine has been running, asleep or not (`CLOCK_BOOTTIME`): a clock that nobody sets.
+pub(crate) fn uptime() -> Duration {
+    simulated!(host => host.uptime());
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    Duration::try_from(time).unwrap_or_default()
 }
 
 /// Whether the device's readers get in each other's way.

@@ -10,7 +10,15 @@ use ringseed_storage::{
     Allocation, FileStamp, Pushed, ResumeData, StorageError, StoreEvent, StoreLimits, TorrentFiles,
     check_stamps, part_file,
 };
-use std::{fs, os::unix::fs::MetadataExt, time::Duration};
+use std::{
+    fs,
+    os::unix::fs::MetadataExt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 fn limits() -> StoreLimits {
     StoreLimits { open_files: 3, mappings: 2, under_way: 4, ..StoreLimits::default() }
@@ -317,9 +325,20 @@ fn while_the_disk_is_silent_what_is_in_memory_is_copied_and_nothing_is_sent_from
                 assert!(data[range_in_buf] == *sample.content(block));
             }
         }
-        let other_end = std::thread::spawn(move || fs::File::options().write(true).open(&pipe));
+        // For an instant, which does not wait for anybody, until nobody waits for it any more.
+        let hangs = Arc::new(AtomicBool::new(true));
+        let other_end = std::thread::spawn({
+            let hangs = Arc::clone(&hangs);
+            move || {
+                while hangs.load(Relaxed) {
+                    drop(fs::File::options().read(true).write(true).open(&pipe).unwrap());
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+            }
+        });
         shard.settle();
-        other_end.join().unwrap().unwrap();
+        hangs.store(false, Relaxed);
+        other_end.join().unwrap();
         shard.serve(key, block).unwrap();
         assert!(shard.serve(key, block).unwrap().1, "from the mapping again");
     }

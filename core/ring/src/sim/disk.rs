@@ -49,6 +49,8 @@ pub(super) struct Disk {
     pub(super) operations: u64,
     /// The world's time, as far as it has been told.
     now: Duration,
+    /// How far the machine's clock is ahead of it.
+    pub(super) clock_ahead: Duration,
 }
 
 #[derive(Clone, Default)]
@@ -65,9 +67,11 @@ struct Node {
     taken: BTreeSet<u64>,
     /// Written and not synced.
     dirty: Vec<Range<u64>>,
-    /// By the machine's clock.
+    /// What was written last, by the machine's clock.
     modified: Duration,
-    /// By the world's.
+    /// The last change of any kind, by the machine's clock.
+    touched: Duration,
+    /// The same by the world's.
     changed: Duration,
     device: u64,
 }
@@ -202,7 +206,10 @@ impl Disk {
         self.next_inode += 1;
         let inode = self.next_inode;
         let (changed, device) = (self.now, device_of(path));
-        self.nodes.insert(inode, Node { modified: now, changed, device, ..Node::default() });
+        self.nodes.insert(
+            inode,
+            Node { modified: now, touched: now, changed, device, ..Node::default() },
+        );
         self.rename_in_view(Renaming::Create(path.to_path_buf(), inode));
         Ok(inode)
     }
@@ -254,7 +261,7 @@ impl Disk {
         }
         node.view[offset as usize..end as usize].copy_from_slice(&bytes[..count]);
         node.dirty.push(offset..end);
-        (node.modified, node.changed) = (now, changed);
+        (node.modified, node.touched, node.changed) = (now, now, changed);
         if grown {
             self.lengths.waiting.push((inode, end));
         }
@@ -269,7 +276,7 @@ impl Disk {
         node.dirty.iter_mut().for_each(|range| {
             *range = range.start.min(length)..range.end.min(length);
         });
-        (node.modified, node.changed) = (now, changed);
+        (node.modified, node.touched, node.changed) = (now, now, changed);
         self.lengths.waiting.push((inode, length));
         Ok(())
     }
@@ -322,9 +329,9 @@ impl Disk {
 
     /// The inode has changed, if not what is in it.
     fn touch(&mut self, inode: u64) {
-        let now = self.now;
+        let (touched, changed) = (self.now + self.clock_ahead, self.now);
         if let Some(node) = self.nodes.get_mut(&inode) {
-            node.changed = now;
+            (node.touched, node.changed) = (touched, changed);
         }
     }
 
@@ -392,7 +399,7 @@ impl Disk {
             device: node.device,
             is_file: true,
         };
-        Ok((stat, UNIX_EPOCH + SINCE_EPOCH + node.changed))
+        Ok((stat, UNIX_EPOCH + SINCE_EPOCH + node.touched))
     }
 
     pub(super) fn copy_times(&mut self, from: u64, to: u64) -> io::Result<()> {

@@ -95,16 +95,15 @@ impl Host {
         operation(&mut inner.machines[self.machine].disk, now)
     }
 
-    /// What the machine's clock shows.
+    /// What the machine's clock shows, as which changes of inodes are noted.
     pub fn wall_clock(&self) -> SystemTime {
         let ahead = self.world.0.borrow().machines[self.machine].clock_ahead;
-        self.now() + ahead
+        UNIX_EPOCH + super::disk::SINCE_EPOCH + self.uptime() + ahead
     }
 
-    /// What it would show if nobody had set it, as which changes of inodes are noted.
-    pub fn now(&self) -> SystemTime {
-        let inner = self.world.0.borrow();
-        UNIX_EPOCH + super::disk::SINCE_EPOCH + inner.now
+    /// How long the machine has been running, asleep or not: a clock that nobody sets.
+    pub fn uptime(&self) -> Duration {
+        self.world.0.borrow().now
     }
 
     /// stat(2), and when anything of the file was changed last.

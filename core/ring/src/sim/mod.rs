@@ -358,7 +358,8 @@ impl World {
 
     /// Sets the machine's clock, which files get their times from, to so much after the world's.
     pub fn set_clock(&self, machine: Machine, ahead: Duration) {
-        self.0.borrow_mut().machines[machine.0].clock_ahead = ahead;
+        let machine = &mut self.0.borrow_mut().machines[machine.0];
+        (machine.clock_ahead, machine.disk.clock_ahead) = (ahead, ahead);
     }
 
     /// All files.

@@ -213,7 +213,7 @@ impl Checker {
             wake: Condvar::new(),
             hasher,
             readers,
-            synced: Default::default(),
+            synced: settle::Synced::new(),
         });
         Checker { shared, threads: Mutex::default() }
     }

@@ -20,6 +20,9 @@ use std::{
 /// A file that nobody has changed for so long needs no sync: the kernel writes everything within a
 /// minute (`vm.dirty_expire_centisecs`), also where it is set to wait longer to spare a disk. Each
 /// sync makes the disk empty its cache, and there are torrents of many thousand files.
+///
+/// In the first hour no such time is believed: the clock may have been set forward before the start, right
+/// after the file was changed. Where it does not run while the machine is off, it begins in 1970.
 const SETTLED_AFTER: Duration = Duration::from_secs(3600);
 
 /// With so many torrents in line, everything on their disk is synced at once (syncfs(2)): that takes
@@ -29,14 +32,38 @@ const MANY: usize = 16;
 /// Times of change are as coarse as the kernel's tick, and clocks of network mounts differ.
 const MARGIN: Duration = Duration::from_secs(2);
 
-/// Syncs of everything on a device, by `st_dev`.
-#[derive(Default)]
-pub(super) struct Synced(Mutex<HashMap<u64, Whole>>);
+/// A moment, by the clock that files are stamped with and by one that nobody sets.
+#[derive(Clone, Copy)]
+struct Moment {
+    shown: SystemTime,
+    uptime: Duration,
+}
+
+impl Moment {
+    fn now() -> Moment {
+        Moment { shown: disk::now(), uptime: disk::uptime() }
+    }
+
+    /// By how much the clock has been set until `now`, forward or back.
+    fn set_until(&self, now: Moment) -> Duration {
+        let meant = self.shown + now.uptime.saturating_sub(self.uptime);
+        let ahead = now.shown.duration_since(meant);
+        ahead.unwrap_or_else(|error| error.duration())
+    }
+}
+
+/// What is known to be on the disk.
+pub(super) struct Synced {
+    /// Syncs of everything on a device, by `st_dev`.
+    devices: Mutex<HashMap<u64, Whole>>,
+    /// From when on it is known whether the clock was set.
+    begun: Moment,
+}
 
 #[derive(Default)]
 struct Whole {
     /// When the last one began that succeeded.
-    at: Option<SystemTime>,
+    at: Option<Moment>,
     is_under_way: bool,
     /// One has failed. The kernel tells that once and forgets what it could not write: a second would
     /// succeed. The syncs of the files themselves still tell whom it befell.
@@ -44,18 +71,29 @@ struct Whole {
 }
 
 impl Synced {
-    fn lock(&self) -> MutexGuard<'_, HashMap<u64, Whole>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn new() -> Synced {
+        Synced { devices: Mutex::default(), begun: Moment::now() }
     }
 
-    /// Whether a sync of the whole device has covered what changed then. A clock that has been set
-    /// back makes nothing of it true.
+    fn lock(&self) -> MutexGuard<'_, HashMap<u64, Whole>> {
+        self.devices.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether it is known that the clock shows what it did when files were changed that may be in
+    /// memory only.
+    fn trusts_clock(&self, now: Moment) -> bool {
+        let known_for = now.uptime.saturating_sub(self.begun.uptime);
+        known_for > SETTLED_AFTER && self.begun.set_until(now) < SETTLED_AFTER / 2
+    }
+
+    /// Whether a sync of the whole device has covered what changed then. Once the clock has been set,
+    /// nobody knows.
     fn covers(&self, device: u64, changed: SystemTime) -> bool {
         let known = self.lock();
         let Some(Whole { at: Some(at), has_failed: false, .. }) = known.get(&device) else {
             return false;
         };
-        *at <= disk::now() && changed + MARGIN < *at
+        changed + MARGIN < at.shown && at.set_until(Moment::now()) < MARGIN / 2
     }
 
     /// Syncs everything on a device, on which this folder is. Does nothing while another thread is
@@ -69,7 +107,7 @@ impl Synced {
             }
             whole.is_under_way = true;
         }
-        let begun = disk::now();
+        let begun = Moment::now();
         let root = open_patiently(root, Access::Read);
         let result = root.and_then(|root| root.sync_file_system());
         let mut known = self.lock();
@@ -134,10 +172,13 @@ fn sync_file(
     }
     if !request.past_cache {
         let changed = meta.changed();
-        if is_settled(changed) || synced.covers(meta.device(), changed) {
+        let now = Moment::now();
+        let age = now.shown.duration_since(changed).unwrap_or_default();
+        let looks_settled = age > SETTLED_AFTER;
+        if looks_settled && synced.trusts_clock(now) || synced.covers(meta.device(), changed) {
             return Ok(false);
         }
-        if in_line >= MANY && changed + MARGIN < disk::now() {
+        if (in_line >= MANY || looks_settled) && age > MARGIN {
             synced.sync_all(meta.device(), &request.root);
             if synced.covers(meta.device(), changed) {
                 return Ok(false);
@@ -151,10 +192,6 @@ fn sync_file(
     Ok(true)
 }
 
-fn is_settled(changed: SystemTime) -> bool {
-    disk::now().duration_since(changed).is_ok_and(|age| age > SETTLED_AFTER)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -165,8 +202,16 @@ mod tests {
     fn setting() -> (TempDir, u64, Synced, SystemTime) {
         let folder = tempfile::tempdir().unwrap();
         let device = folder.path().metadata().unwrap().dev();
-        let long_ago = SystemTime::now() - Duration::from_secs(100);
-        (folder, device, Synced::default(), long_ago)
+        let long_ago = earlier(100);
+        (folder, device, Synced::new(), long_ago)
+    }
+
+    fn earlier(seconds: u64) -> SystemTime {
+        SystemTime::now() - Duration::from_secs(seconds)
+    }
+
+    fn later(seconds: u64) -> SystemTime {
+        SystemTime::now() + Duration::from_secs(seconds)
     }
 
     #[test]
@@ -177,9 +222,26 @@ mod tests {
         assert!(synced.covers(device, long_ago));
         assert!(!synced.covers(device + 1, long_ago), "another disk");
         assert!(!synced.covers(device, SystemTime::now()), "later, or too close to tell");
-        let later = SystemTime::now() + Duration::from_secs(9);
-        synced.lock().entry(device).or_default().at = Some(later);
-        assert!(!synced.covers(device, long_ago), "the clock was set back");
+        for (shown, what) in [(earlier(9), "forward"), (later(9), "back")] {
+            let at = Moment { shown, ..Moment::now() };
+            synced.lock().entry(device).or_default().at = Some(at);
+            assert!(!synced.covers(device, long_ago), "the clock was set {what}");
+        }
+    }
+
+    #[test]
+    fn the_clock_is_trusted_when_it_has_not_been_set_for_long() {
+        let synced = Synced::new();
+        let after = |run: Duration, shown: Duration| Moment {
+            shown: synced.begun.shown + shown,
+            uptime: synced.begun.uptime + run,
+        };
+        let (soon, late) = (SETTLED_AFTER / 2, SETTLED_AFTER * 2);
+        assert!(!synced.trusts_clock(after(soon, soon)), "it may have been set before the start");
+        assert!(synced.trusts_clock(after(late, late)));
+        assert!(synced.trusts_clock(after(late, late + MARGIN)), "too little to matter");
+        assert!(!synced.trusts_clock(after(late, late + SETTLED_AFTER)), "forward");
+        assert!(!synced.trusts_clock(after(late, Duration::ZERO)), "back");
     }
 
     #[test]

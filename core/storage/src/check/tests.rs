@@ -7,7 +7,7 @@ const SOLID: Device = Device { id: 2, is_rotating: false };
 /// Threads' work without the threads.
 fn shared(readers: usize) -> Arc<Shared> {
     let (state, hasher) = (Mutex::default(), Hasher::detect());
-    Arc::new(Shared { state, wake: Condvar::new(), hasher, readers, synced: Default::default() })
+    Arc::new(Shared { state, wake: Condvar::new(), hasher, readers, synced: settle::Synced::new() })
 }
 
 /// A torrent of many pieces of which nothing is there, on this device.

@@ -142,7 +142,7 @@ pub(super) fn clocks(seed: u64) -> Result<Summary> {
             0 => server.freeze(now + seconds(stage.rng.u64(1..7_200))),
             1 => server.freeze(now + millis(&mut stage.rng, 1..3_000)),
             2 => server.crash(some_crash(&mut stage.rng), seconds(1))?,
-            _ => {}
+            _ => server.verify(0),
         }
     }
     // Who slept for hours is late.
