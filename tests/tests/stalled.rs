@@ -208,6 +208,11 @@ fn a_folder_that_hangs_holds_up_nobody_who_starts_or_checks_elsewhere(scene: &Sc
     disk.set(|faults| faults.hang = Hang::Everything);
     wait_until("somebody hangs", ENOUGH, || Ok(disk.hanging() > 0))?;
     calls_are_answered(scene, &mut ringseed, &other)?;
+    wait_until("somebody says so", ENOUGH, || {
+        let mut states = stuck.iter().map(|torrent| ringseed.state(torrent.info_hash()));
+        let says = |error: &String| error.contains("does not answer");
+        states.try_fold(false, |any, state| Ok(any || state?.error.as_ref().is_some_and(says)))
+    })?;
     is_fetched(scene, &mut ringseed, "new", &scene.new_folder("new")?)?;
     ringseed.act("torrent_verify", other.info_hash())?;
     std::thread::sleep(Duration::from_millis(200));

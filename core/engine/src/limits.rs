@@ -173,6 +173,10 @@ pub(crate) const GROUP_NAME_BYTES: usize = 256;
 /// millisecond, as waking one does.
 pub(crate) const PARSED_AT_ONCE: usize = 32 * 1024;
 
+/// Removed torrents whose disk had refused something, as long as they are remembered for the case that
+/// they come back.
+pub(crate) const SUSPECTS: usize = 10_000;
+
 /// Steps by which the thread that makes copies of .torrent files is nicer than others.
 pub(crate) const COPIES_NICE: i32 = 10;
 

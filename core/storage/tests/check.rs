@@ -190,6 +190,23 @@ fn a_folder_in_the_way_of_a_file_is_a_piece_not_had() {
 }
 
 #[test]
+fn what_cannot_be_opened_to_be_synced_ends_the_check() {
+    let folder = tempfile::tempdir().unwrap();
+    let sample = sample(&[(70_000, false), (70_000, false)], 1 << 16, 1);
+    sample.lay_down(folder.path());
+    let path = sample.path(folder.path(), 1);
+    fs::remove_file(&path).unwrap();
+    // Opening it is an error, whoever asks.
+    let _socket = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    let (request, told, outcome) = request(&sample, folder.path());
+    let checker = Checker::new(1).unwrap();
+    checker.submit(request);
+    let outcome = outcome.recv_timeout(Duration::from_secs(60)).expect("it ends");
+    assert!(outcome.cancelled && outcome.have.is_none() && told.lock().unwrap().is_none());
+    assert!(outcome.error.unwrap().to_string().starts_with(path.to_str().unwrap()));
+}
+
+#[test]
 fn a_check_can_be_paused_resumed_and_cancelled() {
     let sample = sample(&[(1 << 20, false)], 16384, 1);
     let folder = tempfile::tempdir().unwrap();

@@ -125,7 +125,7 @@ impl Announcer {
         tracing::trace!(at = ?now, from = %self.line.from, ?sent);
         let heard = match &sent {
             Outgoing::Told(order) => {
-                self.is_told(order);
+                self.is_told(now, order);
                 return Ok(());
             }
             Outgoing::Resolve { host, .. } => {
@@ -142,7 +142,7 @@ impl Announcer {
         Ok(())
     }
 
-    fn is_told(&mut self, order: &Order) {
+    fn is_told(&mut self, now: Duration, order: &Order) {
         let name = |key: &TorrentKey| self.names.get(key).copied();
         match order {
             Order::Begin(key, info_hash, peer_id) => {
@@ -154,13 +154,9 @@ impl Announcer {
             Order::Complete(key) => {
                 name(key).iter().for_each(|name| self.witness.completes(name));
             }
-            Order::Leave => self.witness.ends_all(),
+            Order::Leave => self.witness.ends_all(now),
+            Order::Left => self.witness.is_over(now),
         }
-    }
-
-    /// The announcer has ended: what comes now, nobody hears.
-    pub fn is_over(&mut self) {
-        self.witness.is_over();
     }
 
     /// After its end: nothing was left unsaid.

@@ -44,6 +44,10 @@ pub struct Held {
     pub has: u32,
     /// Whether somebody else has changed its files since they were last looked at.
     pub is_harmed: bool,
+    /// It is to be checked from end to end when the server is there.
+    pub owes_check: bool,
+    /// The disk may have refused to delete something of it at a place that it has left.
+    pub may_be_left: bool,
     /// Whether what it loses can be had nowhere else: its operator puts files back.
     pub is_source: bool,
     /// What the database has.
@@ -90,6 +94,8 @@ impl Held {
             is_complete: false,
             has: 0,
             is_harmed: false,
+            owes_check: false,
+            may_be_left: false,
             is_source,
             kept: None,
             lost: none.clone(),
@@ -115,7 +121,9 @@ impl Held {
     pub fn forget(&mut self) {
         let is_deleted = self.wish == Wish::Gone { delete_data: true };
         let root = if is_deleted { PathBuf::from(ROOT) } else { std::mem::take(&mut self.root) };
-        *self = Held { root, ..Held::new(&self.torrent, self.is_source) };
+        let (is_harmed, may_be_left) = (self.is_harmed && self.is_source, self.may_be_left);
+        let new = Held::new(&self.torrent, self.is_source);
+        *self = Held { root, is_harmed, may_be_left, ..new };
     }
 
     fn none(&self) -> Bitfield {
@@ -199,7 +207,9 @@ impl Held {
         self.check_files(disk, trusted).context("resume data claims too much")?;
         self.check_platter(disk, trusted).context("resume data claims too much")?;
         if !has_doubts {
-            (self.unfit, self.is_harmed, self.removed) = (0, false, None);
+            (self.unfit, self.removed) = (0, None);
+            // A source's operator still has to put back what was found to be missing.
+            self.is_harmed &= self.is_source && !trusted.is_all();
             self.lost = self.none();
             self.claimed.clone_from(trusted);
             self.counted.found = self.counted.found.max(self.bytes(trusted));

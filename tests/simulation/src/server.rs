@@ -66,6 +66,8 @@ pub struct Server {
     add_at: Option<Duration>,
     /// Until then a local error has a cause.
     faulty_until: Duration,
+    /// Some operations of its disk take up to two seconds.
+    is_slow: bool,
     /// When the disk is sound again.
     calm_at: Option<Duration>,
     disk: u64,
@@ -127,6 +129,7 @@ impl Server {
             start_at: Some(world.now()),
             add_at: None,
             faulty_until: Duration::ZERO,
+            is_slow: false,
             calm_at: None,
             disk,
             culprits: Rc::clone(culprits),
@@ -207,9 +210,6 @@ impl Server {
         while let Some(news) = self.process.as_mut().and_then(|running| running.process.poll()) {
             self.hear(news)?;
         }
-        if let Some(running) = self.process.as_mut().filter(|running| running.process.has_left()) {
-            running.announcer.is_over();
-        }
         if self.process.as_ref().is_some_and(Running::has_news) {
             self.look_into_session();
             self.start_what_stands_still();
@@ -261,7 +261,13 @@ impl Server {
                 }
             }
             // An error comes as an event too.
-            Told::Moved(..) => {}
+            Told::Moved(id, result) => {
+                // What a disk refuses to delete stays, and is logged.
+                let is_faulty = self.world.now() < self.faulty_until;
+                if let Ok(held) = self.held(id) {
+                    held.may_be_left |= is_faulty && result.is_ok();
+                }
+            }
             Told::Kept(hash, resume) => self.held_by_hash(hash)?.is_kept(resume.as_deref())?,
             Told::Added(Ok(added)) => {
                 let held = self.held_by_hash(added.info_hash)?;
@@ -317,7 +323,9 @@ impl Server {
 
     /// A local error has a cause, and names what it befell.
     fn expect_cause(&mut self, id: TorrentId, message: &str) -> Result<()> {
-        let is_faulty = self.world.now() < self.faulty_until;
+        // Operations of one task can be slow one after the other.
+        let is_slow = self.is_slow && message.contains("the disk does not answer");
+        let is_faulty = is_slow || self.world.now() < self.faulty_until;
         let held = self.held(id)?;
         ensure!(is_faulty || held.is_harmed, "trouble without a cause: {message}");
         // The folder that a root's own name is in is synced too.
@@ -400,12 +408,16 @@ impl Server {
     /// Adds what is not there, and removes again what was to be removed and is there still.
     fn add_what_is_missing(&mut self) {
         let Some(Running { process, .. }) = &mut self.process else { return };
-        for held in &self.held {
+        for held in &mut self.held {
             match (held.id, held.wish) {
                 (Some(id), Wish::Gone { delete_data }) => {
                     process.call(|session| session.remove(&[id], delete_data));
                 }
-                (Some(_), Wish::Present) => {}
+                (Some(id), Wish::Present) => {
+                    if std::mem::take(&mut held.owes_check) {
+                        process.call(|session| session.verify(&[id]));
+                    }
+                }
                 (None, _) => process.add(NewTorrent {
                     metainfo: held.torrent.metainfo.to_vec(),
                     download_dir: Some(held.root.clone()),
@@ -470,7 +482,9 @@ impl Server {
         self.check_paths()?;
         for held in &self.held {
             held.check_kept(self.disk()).context("at the end")?;
-            held.check_gone(self.disk(), &ROOTS, Some(&held.root)).context("at the end")?;
+            if !held.may_be_left {
+                held.check_gone(self.disk(), &ROOTS, Some(&held.root)).context("at the end")?;
+            }
             // A sync may fail while it ends, too late for anything but to say so.
             let is_excused = held.may_have_lost() && self.world.now() < self.faulty_until;
             if !is_excused {

@@ -28,6 +28,9 @@ const JITTER: u32 = 80;
 /// How often a tracker is told `stopped` at most.
 const STOP_TRIES: u32 = 3;
 
+/// How long an announcer has for its goodbyes.
+const GOODBYE: Duration = Duration::from_millis(2200);
+
 /// For messages.
 const NAMES: [&str; 2] = ["the HTTP tracker", "the UDP tracker"];
 
@@ -55,7 +58,11 @@ pub struct Witness {
     /// What it waited for has come in this turn.
     has_just_come: [bool; 2],
     is_ending: bool,
+    /// When it is to have ended.
+    deadline: Duration,
     is_over: bool,
+    /// There was no time to say everything.
+    ran_out_of_time: bool,
 }
 
 /// What an announce is about.
@@ -125,7 +132,9 @@ impl Witness {
             nameless: [false; 2],
             has_just_come: [false; 2],
             is_ending: false,
+            deadline: Duration::MAX,
             is_over: false,
+            ran_out_of_time: false,
         }
     }
 
@@ -140,6 +149,7 @@ impl Witness {
                 knows_us: talk.knows_us,
                 owes_stopped: talk.owes_stopped,
                 is_belated,
+                may_have_failed: is_belated,
                 in_flight: talk.in_flight,
                 tracker_id: talk.tracker_id.take(),
                 ..Talk::default()
@@ -168,21 +178,24 @@ impl Witness {
     }
 
     /// Everything ends.
-    pub fn ends_all(&mut self) {
+    pub fn ends_all(&mut self, now: Duration) {
         self.is_ending = true;
+        self.deadline = now + GOODBYE;
         let all: Vec<[u8; 20]> = self.runs.keys().copied().collect();
         all.iter().for_each(|info_hash| self.ends(info_hash));
     }
 
     /// The announcer has ended: what comes now, nobody hears.
-    pub fn is_over(&mut self) {
+    pub fn is_over(&mut self, now: Duration) {
         self.is_over = true;
+        self.ran_out_of_time = now >= self.deadline;
     }
 
     /// After a good end: whoever knew of a torrent was told that it has stopped, if there was a way.
     pub fn check_end(&self) -> Result<()> {
         for (&(front, _), talk) in &self.talks {
             let could_not = talk.in_flight || talk.may_have_failed || self.hangs(front);
+            let could_not = could_not || self.ran_out_of_time;
             let name = NAMES[front];
             ensure!(
                 !talk.owes_stopped || could_not,

@@ -21,7 +21,7 @@ fn every_scenario_passes_with_its_first_seeds() {
 }
 
 /// Seeds that have found a fault of the engine, which is mended.
-const FOUND: [(&str, u64); 7] = [
+const FOUND: [(&str, u64); 9] = [
     // A stop between the last piece and the files without bytes: they were never made.
     ("panics", 1025),
     // A check after a sync that failed claimed what only the page cache had.
@@ -36,6 +36,10 @@ const FOUND: [(&str, u64); 7] = [
     // A file was taken away, its sync failed, and a write that was in line made it anew.
     ("vanishing-files", 62),
     ("vanishing-files", 180),
+    // A file could not be opened to be synced before a check, and a moment later to be read: it was claimed.
+    ("mixed", 7_492),
+    // A torrent was removed after a sync had failed, and added again: its check saw the page cache.
+    ("mixed", 9_949),
 ];
 
 #[test]

@@ -42,6 +42,8 @@ pub enum Order {
     Complete(TorrentKey),
     /// Everything ends.
     Leave,
+    /// Not told, but done: everything has ended, and what comes now, nobody hears.
+    Left,
 }
 
 /// What the announcer sends, and in between what it is told.

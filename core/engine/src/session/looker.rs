@@ -76,11 +76,23 @@ struct Shared {
 #[derive(Default)]
 struct State {
     line: VecDeque<Look>,
-    /// Where threads are looking, and since when.
-    at_work: Vec<(Arc<Path>, Instant)>,
+    at_work: Vec<AtWork>,
     threads: usize,
     idle: usize,
     ended: bool,
+}
+
+/// What a thread is looking at, and since when.
+struct AtWork {
+    id: TorrentId,
+    root: Arc<Path>,
+    since: Instant,
+}
+
+impl AtWork {
+    fn hangs(&self) -> bool {
+        self.since.elapsed() >= PATIENCE
+    }
 }
 
 impl Lookers {
@@ -106,8 +118,9 @@ impl Lookers {
         self.shared.wake.notify_one();
     }
 
-    /// Sees whether all threads hang while somebody waits; to be called about once a second.
-    pub(super) fn tick(&self) {
+    /// Sees whether all threads hang while somebody waits; to be called about once a second. Gives the
+    /// torrents whose folders do not answer.
+    pub(super) fn tick(&self) -> Vec<TorrentId> {
         let mut state = self.shared.lock();
         let waits = state.line.iter().any(|order| !state.hangs(&order.root));
         if waits && state.idle == 0 && state.all_hang() && state.threads < LOOKERS_MOST {
@@ -116,6 +129,7 @@ impl Lookers {
                 tracing::warn!(%error, "no further thread");
             }
         }
+        state.hung()
     }
 }
 
@@ -128,12 +142,21 @@ impl Drop for Lookers {
 
 impl State {
     fn all_hang(&self) -> bool {
-        self.at_work.iter().all(|(_, since)| since.elapsed() >= PATIENCE)
+        self.at_work.iter().all(AtWork::hangs)
     }
 
     /// Whether somebody has been looking there for too long.
     fn hangs(&self, root: &Path) -> bool {
-        self.at_work.iter().any(|(at, since)| **at == *root && since.elapsed() >= PATIENCE)
+        self.at_work.iter().any(|work| *work.root == *root && work.hangs())
+    }
+
+    fn hung(&self) -> Vec<TorrentId> {
+        if !self.at_work.iter().any(AtWork::hangs) {
+            return Vec::new();
+        }
+        let at_work = self.at_work.iter().filter(|work| work.hangs()).map(|work| work.id);
+        let waiting = self.line.iter().filter(|order| self.hangs(&order.root));
+        at_work.chain(waiting.map(|order| order.id)).collect()
     }
 
     fn next(&mut self) -> Option<Look> {
@@ -173,13 +196,16 @@ impl Shared {
                 continue;
             };
             let root = Arc::clone(&order.root);
-            state.at_work.push((Arc::clone(&root), Instant::now()));
+            state.at_work.push(AtWork {
+                id: order.id,
+                root: Arc::clone(&root),
+                since: Instant::now(),
+            });
             drop(state);
             (self.tell)(order.id, order.carry_out());
             state = self.lock();
-            let work = state.at_work.iter().position(|(at, _)| Arc::ptr_eq(at, &root));
-            let since = work.map(|at| state.at_work.swap_remove(at).1);
-            if since.is_some_and(|since| since.elapsed() >= PATIENCE) {
+            let work = state.at_work.iter().position(|work| Arc::ptr_eq(&work.root, &root));
+            if work.is_some_and(|at| state.at_work.swap_remove(at).hangs()) {
                 // Looks at this folder, which were left in line, can go on.
                 self.wake.notify_all();
             }

@@ -71,17 +71,16 @@ impl Inner {
             }
             _ => None,
         };
-        self.fly(Flight { ring, token, op, done: 0, syncing });
+        let slow = self.machines[machine].disk.faults.slow;
+        let is_slow = self.chance(slow);
+        self.fly(Flight { ring, token, op, done: 0, syncing }, is_slow);
     }
 
     /// Has the disk do what is left of an operation.
-    fn fly(&mut self, flight: Flight) {
+    fn fly(&mut self, flight: Flight, is_slow: bool) {
         let machine = self.rings[flight.ring].machine;
-        let faults = self.machines[machine].disk.faults.clone();
-        let (start, end) = match self.chance(faults.slow) {
-            true => (faults.latency.start, Duration::from_secs(2)),
-            false => (faults.latency.start, faults.latency.end),
-        };
+        let Range { start, end } = self.machines[machine].disk.faults.latency.clone();
+        let end = if is_slow { Duration::from_secs(2) } else { end };
         let nanoseconds = start.as_nanos() as u64..(end.as_nanos() as u64).max(1);
         let at = self.now + Duration::from_nanos(self.rng.u64(nanoseconds));
         let key = self.next_flight;
@@ -107,7 +106,7 @@ impl Inner {
         let short = state.disk.faults.short;
         tracing::trace!(at = ?self.now, machine, op = ?under_way.op, "disk");
         if self.chance(short) && self.does_part(machine, &mut under_way) {
-            return self.fly(under_way);
+            return self.fly(under_way, false);
         }
         let ring = under_way.ring;
         let done = self.carry_out(machine, under_way);

@@ -93,6 +93,8 @@ pub struct CheckProgress {
     pub bytes_done: u64,
     /// Bytes of all pieces to check.
     pub bytes_total: u64,
+    /// Whether the disk does not answer.
+    pub hangs: bool,
 }
 
 /// A check under way. Dropping it lets the check go on.
@@ -171,6 +173,14 @@ struct Course {
     running: usize,
     have: Bitfield,
     error: Option<StorageError>,
+    /// When a thread was given something of it to do while no other had any, or came back.
+    moved: Instant,
+}
+
+impl Course {
+    fn is_at_work(&self) -> bool {
+        self.running > 0 || self.is_looking
+    }
 }
 
 /// What a thread does next.
@@ -261,6 +271,7 @@ impl Checker {
             running: 0,
             have: Bitfield::none(geometry.piece_count()),
             error: None,
+            moved: Instant::now(),
         };
         let job = Arc::new(Job {
             bytes_total: pieces.map(|piece| u64::from(geometry.length_of(piece))).sum(),
@@ -300,6 +311,7 @@ impl CheckHandle {
         CheckProgress {
             bytes_done: self.job.bytes_done.load(Relaxed),
             bytes_total: self.job.bytes_total,
+            hangs: self.job.hangs(),
         }
     }
 
@@ -385,6 +397,7 @@ impl Shared {
                     continue;
                 }
                 course.is_looking = true;
+                course.moved = Instant::now();
                 drop(course);
                 state.begin();
                 state.looking.push((Arc::clone(&job.request.root), Instant::now()));
@@ -397,6 +410,9 @@ impl Shared {
             let pieces = job.take_group(&mut course, device, self.hasher.backend().lanes());
             if pieces.is_empty() {
                 continue;
+            }
+            if !course.is_at_work() {
+                course.moved = Instant::now();
             }
             course.running += 1;
             drop(course);
@@ -427,6 +443,7 @@ impl Shared {
             job.cancelled.store(true, Relaxed);
         }
         (course.device, course.stamps, course.is_looking) = (Some(device), stamps, false);
+        course.moved = Instant::now();
         self.wake.notify_all();
     }
 
@@ -448,6 +465,7 @@ impl Shared {
         state.returned = Some(Instant::now());
         let mut course = job.course();
         course.running -= 1;
+        course.moved = Instant::now();
         course.error = course.error.take().or(found.error);
         self.wake.notify_all();
     }
@@ -458,10 +476,16 @@ impl Job {
         self.course.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether the disk does not answer.
+    fn hangs(&self) -> bool {
+        let course = self.course();
+        course.is_at_work() && course.moved.elapsed() >= 3 * PATIENCE
+    }
+
     fn is_over(&self, course: &Course) -> bool {
         let none_left = course.next >= self.request.layout.geometry().piece_count();
-        let is_idle = course.running == 0 && !course.is_looking;
-        is_idle && (self.cancelled.load(Relaxed) || (none_left && course.device.is_some()))
+        !course.is_at_work()
+            && (self.cancelled.load(Relaxed) || (none_left && course.device.is_some()))
     }
 
     /// Goes to the next piece that is to be checked, or to the end.

@@ -4,14 +4,17 @@
 use super::CheckRequest;
 use crate::{
     StorageError,
-    descriptors::{are_lacking, open_patiently},
+    descriptors::open_patiently,
     disk::{self, Access},
     paths,
 };
 use metainfo::FileIndex;
 use std::{
     collections::{BTreeSet, HashMap},
-    io,
+    io::{
+        self,
+        ErrorKind::{NotADirectory, NotFound},
+    },
     path::Path,
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime},
@@ -160,11 +163,10 @@ fn sync_file(
     in_line: usize,
 ) -> io::Result<bool> {
     let file = match open_patiently(path, Access::Read) {
-        // The reader may find a descriptor a moment later, and would claim what was not synced.
-        Err(error) if are_lacking(&error) => return Err(error),
-        // What cannot be read is not claimed either: the reader tells why.
-        Err(_) => return Ok(false),
         Ok(file) => file,
+        Err(error) if matches!(error.kind(), NotFound | NotADirectory) => return Ok(false),
+        // The reader may be able to a moment later, and would claim what was not synced.
+        Err(error) => return Err(error),
     };
     let meta = file.metadata()?;
     if !meta.is_file() {

@@ -29,10 +29,8 @@ pub(super) fn mixed(seed: u64) -> Result<Summary> {
         stage.add_peer(manner)?;
     }
     stage.trackers.set_fails(stage.rng.u32(0..70));
-    for server in &stage.servers {
-        let slow = if stage.rng.bool() { stage.rng.u32(0..100_000) } else { 0 };
-        let faults = DiskFaults { slow, ..DiskFaults::default() };
-        stage.world.set_disk_faults(server.machine, faults);
+    for server in &mut stage.servers {
+        server.slow_disk(if stage.rng.bool() { stage.rng.u32(0..100_000) } else { 0 });
     }
     for _ in 0..stage.rng.usize(0..8) {
         let pause = millis(&mut stage.rng, 1..8_000);

@@ -10,8 +10,11 @@ impl Server {
     /// Has a torrent checked from end to end.
     pub fn verify(&mut self, at: usize) {
         self.held[at].is_verified();
-        if let Some(id) = self.held[at].id {
-            self.call(|session| session.verify(&[id]));
+        match self.held[at].id {
+            Some(id) => {
+                self.call(|session| session.verify(&[id]));
+            }
+            None => self.held[at].owes_check = true,
         }
     }
 
@@ -68,6 +71,12 @@ impl Server {
             held.tamper(self.disk(), rng)?;
         }
         Ok(())
+    }
+
+    /// So many of a million operations of its disk take long.
+    pub fn slow_disk(&mut self, slow: u32) {
+        self.is_slow = slow > 0;
+        self.world.set_disk_faults(self.machine, DiskFaults { slow, ..DiskFaults::default() });
     }
 
     /// Its disk fails in these ways for a while.

@@ -71,6 +71,17 @@ impl Network {
             Command::Shutdown(..) => Order::Leave,
             _ => return,
         };
+        self.tell_watcher(order);
+    }
+
+    /// The announcer has ended.
+    #[cfg(feature = "sim")]
+    pub fn has_left(&self) {
+        self.tell_watcher(Order::Left);
+    }
+
+    #[cfg(feature = "sim")]
+    fn tell_watcher(&self, order: Order) {
         if let Datagrams::Simulated(network) = &self.datagrams {
             network.is_told(order);
         }

@@ -125,6 +125,8 @@ impl Driver {
                 Wake::Time | Wake::Writable => {}
             }
         }
+        #[cfg(feature = "sim")]
+        self.network.has_left();
         if let Some(leaving) = self.leaving.take() {
             let _ = leaving.done.send(());
         }

@@ -165,7 +165,8 @@ impl Inner {
             root: torrent.data_dir().into(),
             hashes: Arc::clone(&torrent.meta.hashes),
             pieces,
-            past_cache: entry.resume.as_ref().is_some_and(|resume| resume.suspects_cache),
+            past_cache: entry.resume.as_ref().is_some_and(|resume| resume.suspects_cache)
+                || control.suspects.contains(&torrent.info_hash),
             report: Box::new(move |event| {
                 if let CheckEvent::Ended(outcome) = event {
                     let _ = notes.send(Note::Checked(id, outcome));
@@ -212,6 +213,7 @@ impl Inner {
             Found::Files { trusted, doubtful, stamps, device } if doubtful.is_none() => {
                 if let Some(torrent) = control.catalog.change(id) {
                     torrent.have = Arc::new(trusted.clone());
+                    torrent.trouble = None;
                     measure(torrent);
                 }
                 if self.settle(control, id) {
@@ -255,7 +257,8 @@ impl Inner {
             torrent.have = Arc::new(have.clone());
             measure(torrent);
             // Pieces that were not looked at, or that are not there, may still look better than they are.
-            let suspected = entry.resume.as_ref().is_some_and(|resume| resume.suspects_cache);
+            let suspected = entry.resume.as_ref().is_some_and(|resume| resume.suspects_cache)
+                | control.suspects.remove(&torrent.info_hash);
             let all_is_read = trusted.is_none() && have.is_all();
             let resume = ResumeData {
                 have,
@@ -529,6 +532,11 @@ impl Inner {
         let (info_hash, root) = (torrent.info_hash, torrent.data_dir().to_path_buf());
         let layout = Arc::clone(&entry.disk);
         self.copies.remove(info_hash);
+        let is_suspect = entry.resume.as_ref().is_some_and(|resume| resume.suspects_cache);
+        if is_suspect && !delete_data && control.suspects.len() < limits::SUSPECTS {
+            // Whoever adds it again has the same files checked.
+            control.suspects.insert(info_hash);
+        }
         entry.options.removing = Some(delete_data);
         let written = if delete_data {
             self.write_durably(Write::Options(info_hash, entry.options.clone()))

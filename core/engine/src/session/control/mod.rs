@@ -26,7 +26,7 @@ use crate::{
     shard::Update,
     status::{
         Activity, Catalog, Meta, Priority, SessionCounters, ShardStatus, Torrent, TorrentId,
-        Totals, Traffic,
+        Totals, Traffic, Trouble,
     },
 };
 use discovery::Progress;
@@ -89,6 +89,8 @@ pub(super) struct Control {
     pub(super) events: broadcast::Sender<Notice>,
     /// Whether the room for downloads was last told to be short.
     short_of_room: bool,
+    /// Torrents that were removed when the page cache could show more of their files than the disk has.
+    suspects: BTreeSet<InfoHash>,
 }
 
 /// What only the session itself needs to know of a torrent.
@@ -195,6 +197,7 @@ impl Control {
             unsaved: BTreeSet::new(),
             events: broadcast::Sender::new(limits::EVENTS),
             short_of_room: false,
+            suspects: BTreeSet::new(),
         }
     }
 
@@ -499,9 +502,11 @@ impl Control {
         }
         for (id, progress) in checking {
             let share = progress.bytes_done as f64 / progress.bytes_total.max(1) as f64;
+            let said = |torrent: &Torrent| matches!(torrent.trouble, Some(Trouble::Local(_)));
             let is_news = |torrent: &Torrent| {
                 torrent.verify_progress != share
                     || (progress.bytes_done > 0 && torrent.activity != Activity::Verifying)
+                    || progress.hangs != said(torrent)
             };
             if !self.catalog.get(id).is_some_and(is_news) {
                 continue;
@@ -510,6 +515,11 @@ impl Control {
                 torrent.verify_progress = share;
                 if progress.bytes_done > 0 {
                     torrent.activity = Activity::Verifying;
+                }
+                match (progress.hangs, said(torrent)) {
+                    (true, false) => self.say_disk_is_silent(id),
+                    (false, true) => torrent.trouble = None,
+                    _ => {}
                 }
             }
         }

@@ -288,13 +288,29 @@ impl Control {
         }
         let Some(torrent) = self.catalog.change(id) else { return };
         if is_stalled {
-            let folder = torrent.data_dir();
-            let message = format!("{}: the disk does not answer", folder.display());
-            torrent.trouble = Some(Trouble::Local(message.clone()));
-            self.tell(id, Event::Error(message));
+            self.say_disk_is_silent(id);
         } else if matches!(torrent.trouble, Some(Trouble::Local(_))) {
             torrent.trouble = None;
         }
+    }
+
+    /// The torrents start when their folders answer.
+    fn on_hung_looks(&mut self, hung: &[TorrentId]) {
+        for &id in hung {
+            let looks =
+                self.entries.get(&id).is_some_and(|entry| matches!(entry.phase, Phase::Looking));
+            let is_news = |torrent: &Torrent| torrent.running && torrent.trouble.is_none();
+            if looks && self.catalog.get(id).is_some_and(is_news) {
+                self.say_disk_is_silent(id);
+            }
+        }
+    }
+
+    pub(super) fn say_disk_is_silent(&mut self, id: TorrentId) {
+        let Some(torrent) = self.catalog.change(id) else { return };
+        let message = format!("{}: the disk does not answer", torrent.data_dir().display());
+        torrent.trouble = Some(Trouble::Local(message.clone()));
+        self.tell(id, Event::Error(message));
     }
 
     /// A shard panicked while it dealt with this torrent. Once may have been chance.
@@ -338,7 +354,8 @@ pub(in crate::session) async fn run(inner: Arc<Inner>, told: Told) {
                 if ticks % limits::ROOM_INTERVAL.as_secs() == 0 {
                     inner.ask_for_room();
                 }
-                inner.lookers.tick();
+                let hung = inner.lookers.tick();
+                inner.lock().on_hung_looks(&hung);
                 inner.checker.tick();
                 ticks += 1;
                 inner.on_tick(ticks % limits::SAVE_INTERVAL.as_secs() == 0);
