@@ -74,6 +74,10 @@ pub const MAX_REJECTS_IN_A_ROW: u32 = 32;
 /// How long it is left alone then.
 pub const REJECT_PAUSE: Duration = Duration::from_secs(5);
 
+/// How long a peer that did not send what it was asked for leaves a piece that failed its hash to others:
+/// they look for work once a second.
+pub const LET_DOWN_PAUSE: Duration = Duration::from_secs(5);
+
 /// Blocks in a peer's first transmit. Doubles while transmits leave quickly, so a fast peer soon gets
 /// as many as the caller takes, and a slow one is not handed minutes of data that it might cancel.
 pub const FIRST_BURST: u16 = 8;

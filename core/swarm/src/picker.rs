@@ -21,7 +21,9 @@ pub use partial::Phase;
 
 use crate::{
     MemoryBudget, PeerKey, Priority,
-    limits::{END_GAME_BLOCKS, EXCLUSIVE_PIECE_TIME, RANDOM_FIRST_PIECES, RANDOM_TRIES},
+    limits::{
+        END_GAME_BLOCKS, EXCLUSIVE_PIECE_TIME, LET_DOWN_PAUSE, RANDOM_FIRST_PIECES, RANDOM_TRIES,
+    },
     pieces::Pieces,
     pipeline::Pipeline,
 };
@@ -241,9 +243,9 @@ impl Picker {
         while out.len() < enough {
             let slot = self
                 .own_piece(asker)
-                .or_else(|| self.shared_piece(asker, false))
+                .or_else(|| self.shared_piece(now, asker, false))
                 .or_else(|| self.new_piece(now, asker))
-                .or_else(|| self.shared_piece(asker, true));
+                .or_else(|| self.shared_piece(now, asker, true));
             let Some(slot) = slot else { break };
             self.take_blocks(slot, asker, enough - out.len(), out);
         }
@@ -275,12 +277,15 @@ impl Picker {
     }
 
     /// The best open piece with free blocks; those of fast peers only if `any`.
-    fn shared_piece(&self, asker: &Asker<'_>, any: bool) -> Option<usize> {
+    fn shared_piece(&self, now: Duration, asker: &Asker<'_>, any: bool) -> Option<usize> {
         let mut best = None;
         for &slot in &self.workable {
             let open = &self.open[slot as usize];
             let mine = open.owner.is_none_or(|owner| owner == asker.key);
             if !mine && (open.suspect || (open.exclusive && !any)) || !asker.may_have(open.piece) {
+                continue;
+            }
+            if open.let_down.contains(&asker.key) && now < open.free_since + LET_DOWN_PAUSE {
                 continue;
             }
             let order = if self.sequential { self.place_of(open.piece) } else { open.free() };
@@ -457,6 +462,22 @@ impl Picker {
         self.with_open(block.piece(), |open| open.release(block.block_number()));
     }
 
+    /// The peer was asked for the block and does not send it, which is free for others. A piece that has
+    /// failed before is theirs as well, or a peer that keeps silent could keep it for ever.
+    pub(crate) fn let_down(&mut self, block: BlockRange, peer: PeerKey, now: Duration) {
+        self.with_open(block.piece(), |open| {
+            open.release(block.block_number());
+            if open.suspect && open.owner == Some(peer) {
+                open.owner = None;
+                open.exclusive = false;
+                open.free_since = now;
+                if !open.let_down.contains(&peer) {
+                    open.let_down.push(peer);
+                }
+            }
+        });
+    }
+
     /// The block begins to arrive from a peer that was asked for it. False if it is not wanted.
     pub(crate) fn start(&mut self, block: BlockRange, live: bool) -> bool {
         self.with_open(block.piece(), |open| open.start(block.block_number(), live))
@@ -491,6 +512,16 @@ impl Picker {
             open.owner = None;
             open.exclusive = false;
         }
+    }
+
+    /// The peer has not got the piece any more: if it worked on it, others may.
+    pub(crate) fn disown_piece(&mut self, piece: PieceIndex, peer: PeerKey) {
+        self.with_open(piece, |open| {
+            if open.owner == Some(peer) {
+                open.owner = None;
+                open.exclusive = false;
+            }
+        });
     }
 
     fn with_open<T>(

@@ -262,10 +262,10 @@ impl Server {
             }
             // An error comes as an event too.
             Told::Moved(id, result) => {
-                // What a disk refuses to delete stays, and is logged.
+                // What a disk refuses to delete stays, and so does what is missing where it was moved to.
                 let is_faulty = self.world.now() < self.faulty_until;
                 if let Ok(held) = self.held(id) {
-                    held.may_be_left |= is_faulty && result.is_ok();
+                    held.may_be_left |= (is_faulty || held.is_harmed) && result.is_ok();
                 }
             }
             Told::Kept(hash, resume) => self.held_by_hash(hash)?.is_kept(resume.as_deref())?,

@@ -21,7 +21,7 @@ fn every_scenario_passes_with_its_first_seeds() {
 }
 
 /// Seeds that have found a fault of the engine, which is mended.
-const FOUND: [(&str, u64); 9] = [
+const FOUND: [(&str, u64); 12] = [
     // A stop between the last piece and the files without bytes: they were never made.
     ("panics", 1025),
     // A check after a sync that failed claimed what only the page cache had.
@@ -40,6 +40,12 @@ const FOUND: [(&str, u64); 9] = [
     ("mixed", 7_492),
     // A torrent was removed after a sync had failed, and added again: its check saw the page cache.
     ("mixed", 9_949),
+    // A peer that never answered kept a piece for itself that had failed its hash once.
+    ("mixed", 37_685),
+    // A check could not look at a file, and took it for one that is not there.
+    ("mixed", 41_539),
+    // A shard panicked before it could tell that a sync had failed.
+    ("mixed", 58_645),
 ];
 
 #[test]

@@ -48,7 +48,8 @@ fn stamps(request: &CheckRequest) -> Vec<FileStamp> {
             Some(file) if layout[file].is_pad() => FileStamp::ABSENT,
             _ => {
                 let path = paths::of_number(root, layout, request.info_hash, number);
-                FileStamp::read(&path).unwrap_or(FileStamp::ABSENT)
+                // Whatever is there could not be looked at.
+                FileStamp::read(&path).unwrap_or(FileStamp::DUBIOUS)
             }
         })
         .collect()

@@ -53,6 +53,10 @@ pub(crate) struct OpenPiece {
     /// Whether the piece failed its hash before: the owner alone works on it, so that the next
     /// failure has one culprit.
     pub(crate) suspect: bool,
+    /// Owners that were asked for blocks of it and did not send them. They leave it to others first.
+    pub(crate) let_down: Vec<PeerKey>,
+    /// When the last of them did.
+    pub(crate) free_since: Duration,
     pub(crate) last_activity: Duration,
     /// Where it stands in the picker's list of pieces with free blocks; `u32::MAX` if it does not.
     pub(crate) listed_at: u32,
@@ -73,6 +77,8 @@ impl OpenPiece {
             owner: None,
             exclusive: false,
             suspect: false,
+            let_down: Vec::new(),
+            free_since: now,
             last_activity: now,
             listed_at: u32::MAX,
             blocks: vec![Block::default(); count as usize].into_boxed_slice(),

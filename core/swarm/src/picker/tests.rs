@@ -16,13 +16,23 @@ fn picker(geometry: Geometry) -> Picker {
 }
 
 fn pick(picker: &mut Picker, key: u32, pieces: &Pieces, limit: usize) -> Vec<BlockRange> {
+    pick_at(picker, NOW, key, pieces, limit)
+}
+
+fn pick_at(
+    picker: &mut Picker,
+    now: Duration,
+    key: u32,
+    pieces: &Pieces,
+    limit: usize,
+) -> Vec<BlockRange> {
     let pipeline = Pipeline::new(NOW);
     let wanted = picker.count_wanted(pieces);
     let key = PeerKey(key);
     let asker =
         Asker { key, pieces, wanted, only: None, suggested: &[], rate: 0.0, pipeline: &pipeline };
     let mut out = Vec::new();
-    picker.pick(NOW, &asker, limit, &mut out);
+    picker.pick(now, &asker, limit, &mut out);
     out
 }
 
@@ -163,6 +173,27 @@ fn a_piece_that_failed_is_fetched_from_one_peer() {
     assert_eq!(pick(&mut picker, 2, &Pieces::All, 8), []);
     picker.disown(PeerKey(1));
     assert_eq!(pick(&mut picker, 2, &Pieces::All, 8).len(), 6);
+}
+
+#[test]
+fn a_peer_that_sends_nothing_does_not_keep_a_piece_that_failed() {
+    let geometry = geometry(1, 8);
+    let mut picker = picker(geometry);
+    for block in pick(&mut picker, 0, &Pieces::All, 8) {
+        receive(&mut picker, block);
+    }
+    picker.failed(geometry.piece(0).unwrap());
+    for block in pick(&mut picker, 1, &Pieces::All, 8) {
+        picker.let_down(block, PeerKey(1), NOW);
+    }
+    assert_eq!(pick(&mut picker, 1, &Pieces::All, 8), [], "others come first");
+    let of_other = pick(&mut picker, 2, &Pieces::All, 8);
+    assert_eq!(of_other.len(), 8);
+    of_other.iter().for_each(|&block| picker.let_down(block, PeerKey(2), NOW));
+    assert_eq!(pick(&mut picker, 1, &Pieces::All, 8), [], "nor do two of them");
+    assert_eq!(pick(&mut picker, 2, &Pieces::All, 8), []);
+    let late = NOW + LET_DOWN_PAUSE;
+    assert_eq!(pick_at(&mut picker, late, 1, &Pieces::All, 8).len(), 8, "there is nobody else");
 }
 
 #[test]

@@ -188,6 +188,7 @@ impl Swarm {
         } else {
             self.picker.lower(piece);
         }
+        self.picker.disown_piece(piece, key);
         peer.wanted = self.picker.count_wanted(&peer.pieces);
         // With the fast extension each request is rejected on its own; without, nothing follows.
         if !peer.fast {
@@ -261,7 +262,7 @@ impl Swarm {
             peer.pipeline.rejected(now);
         }
         if request.live {
-            self.picker.release(block);
+            self.picker.let_down(block, key, now);
             self.wake_starved();
         }
     }

@@ -67,7 +67,7 @@ impl Swarm {
         let picker = &mut self.picker;
         let snubs = peer.pipeline.expire(now, self.settings.request_timeout, |block| {
             expired = true;
-            picker.release(block);
+            picker.let_down(block, key, now);
         });
         // A block that stopped in the middle keeps others from fetching it: the connection must go.
         let stuck =

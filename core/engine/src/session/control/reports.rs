@@ -43,17 +43,7 @@ impl Inner {
                 }
             }
             Report::Suspect { id } => {
-                let mut control = self.lock();
-                let hash = control.catalog.get(id).map(|torrent| torrent.info_hash);
-                if let (Some(entry), Some(hash)) = (control.entries.get_mut(&id), hash) {
-                    // What was durable is so still. The rest is fetched again: a check could find it
-                    // in the page cache, which does not know that the disk has refused it.
-                    let known = entry.resume.as_deref().cloned();
-                    let known = known.unwrap_or_else(|| ResumeData::nothing(&entry.disk));
-                    let resume = ResumeData { is_final: false, suspects_cache: true, ..known };
-                    self.write(Write::Resume(hash, Some(resume.to_bytes())));
-                    entry.resume = Some(Arc::new(resume));
-                }
+                self.suspect(&mut self.lock(), id);
             }
             Report::Disturbed { id, run } => {
                 let mut control = self.lock();
@@ -168,14 +158,19 @@ impl Inner {
         if let Some(id) = culprit {
             control.blame(id);
         }
-        let mut lost = Vec::new();
+        let (mut lost, mut unsure) = (Vec::new(), Vec::new());
         for (&id, entry) in &mut control.entries {
             if matches!(entry.phase, Phase::Running | Phase::Leaving) && entry.shard == shard {
                 entry.phase = Phase::Leaving;
                 self.announcer.remove(key(id));
                 lost.push((id, entry.run));
+                if entry.resume.as_ref().is_none_or(|resume| !resume.have.is_all()) {
+                    unsure.push(id);
+                }
             }
         }
+        // A sync of what they had written may have failed, and nobody is left to tell.
+        unsure.into_iter().for_each(|id| self.suspect(control, id));
         drop(guard);
         tracing::warn!(shard, torrents = lost.len(), "restarting the torrents of the shard");
         for (id, run) in lost {
@@ -187,6 +182,18 @@ impl Inner {
         if end == End::Replaced && self.lock().stopping {
             self.command(shard, Command::Shutdown);
         }
+    }
+
+    /// The disk may have refused what the torrent has written. What was durable is so still; the rest is
+    /// fetched again: a check could find it in the page cache, which does not know better.
+    fn suspect(&self, control: &mut Control, id: TorrentId) {
+        let hash = control.catalog.even_leaving(id).map(|torrent| torrent.info_hash);
+        let (Some(entry), Some(hash)) = (control.entries.get_mut(&id), hash) else { return };
+        let known = entry.resume.as_deref().cloned();
+        let known = known.unwrap_or_else(|| ResumeData::nothing(&entry.disk));
+        let resume = ResumeData { is_final: false, suspects_cache: true, ..known };
+        self.write(Write::Resume(hash, Some(resume.to_bytes())));
+        entry.resume = Some(Arc::new(resume));
     }
 
     fn on_tracker_event(&self, event: TrackerEvent) {
