@@ -190,6 +190,9 @@ pub(crate) const COPIES_DELAY: Duration = Duration::from_secs(10);
 /// Bytes of copies beyond which they are made at once.
 pub(crate) const COPIES_BYTES: usize = 16 << 20;
 
+/// Bytes of copies to be made beyond which no further torrent is added until some are written.
+pub(crate) const COPIES_MOST_BYTES: usize = 64 << 20;
+
 /// Copies of .torrent files that are not written this long after the end are left out.
 pub(crate) const COPIES_PATIENCE: Duration = Duration::from_millis(300);
 

@@ -108,6 +108,7 @@ impl Session {
             Some(_) => StoredPlace::default(),
             None => self.place_for(&meta, folder.clone()).await,
         };
+        inner.copies.room().await;
         let (added, saved) = {
             let mut control = self.after_removal_of(info_hash).await?;
             if let Some(found) = control.catalog.by_hash(info_hash) {

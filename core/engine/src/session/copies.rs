@@ -12,10 +12,12 @@ use std::{
     time::{Duration, Instant},
 };
 use storage::{remove_file, write_file};
+use tokio::sync::Notify;
 
 /// The folder of the copies. What is to be done there is done in order, on one thread while there is
 /// something to do, which everybody else goes before: nobody waits for a copy, and to make a file can
-/// take longer than to add its torrent. While torrents come in quick succession, it rests.
+/// take longer than to add its torrent. While torrents come in quick succession, it rests. Only where
+/// the disk falls far behind, further torrents wait, so that what is to be written stays bounded.
 pub(super) struct Copies {
     folder: PathBuf,
     line: Mutex<Line>,
@@ -23,6 +25,8 @@ pub(super) struct Copies {
     hurry: Condvar,
     /// Nothing is left to do.
     at_rest: Condvar,
+    /// One more is done.
+    progress: Notify,
 }
 
 #[derive(Default)]
@@ -52,6 +56,10 @@ impl Line {
             None => self.came = None,
         }
         next
+    }
+
+    fn is_full(&self) -> bool {
+        self.is_worked_at && self.bytes >= limits::COPIES_MOST_BYTES
     }
 
     /// How long to wait for more to come before anything is done.
@@ -87,7 +95,19 @@ impl Copies {
             line: Mutex::default(),
             hurry: Condvar::new(),
             at_rest: Condvar::new(),
+            progress: Notify::new(),
         })
+    }
+
+    /// Waits until what is to be written leaves memory for more.
+    pub(super) async fn room(&self) {
+        loop {
+            let progress = self.progress.notified();
+            if !self.lock().is_full() {
+                return;
+            }
+            progress.await;
+        }
     }
 
     /// Writes one soon.
@@ -157,6 +177,7 @@ impl Copies {
         }
         let next = line.pop();
         line.is_worked_at = next.is_some();
+        self.progress.notify_waiters();
         if next.is_none() {
             self.at_rest.notify_all();
         }
@@ -171,6 +192,7 @@ impl Copies {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     #[test]
     fn copies_wait_for_more_to_come_but_not_for_ever() {
@@ -192,7 +214,27 @@ mod tests {
         line.is_hurried = true;
         assert_eq!(line.rest(), None);
     }
-    use std::fs;
+
+    #[tokio::test]
+    async fn torrents_wait_while_the_disk_is_far_behind_with_their_copies() {
+        let copies = Copies::new(Path::new("/nowhere"));
+        let metainfo = vec![0; limits::COPIES_MOST_BYTES / 2];
+        for number in 0..3 {
+            copies.lock().push(InfoHash([number; 20]), Order::Save(metainfo.clone()));
+        }
+        copies.room().await;
+        copies.lock().is_worked_at = true;
+        let room = tokio::spawn({
+            let copies = Arc::clone(&copies);
+            async move { copies.room().await }
+        });
+        tokio::task::yield_now().await;
+        assert!(copies.next().is_some());
+        tokio::task::yield_now().await;
+        assert!(!room.is_finished(), "the other two are as much as there may be");
+        assert!(copies.next().is_some());
+        room.await.unwrap();
+    }
 
     #[test]
     fn the_last_word_about_a_copy_is_what_is_done() {
