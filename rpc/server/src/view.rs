@@ -132,7 +132,11 @@ impl TorrentView for View<'_> {
     }
 
     fn download_dir(&self) -> Cow<'_, str> {
-        self.torrent.download_dir.to_string_lossy()
+        // Nearly all are UTF-8, which this looks through faster.
+        match self.torrent.download_dir.to_str() {
+            Some(path) => path.into(),
+            None => self.torrent.download_dir.to_string_lossy(),
+        }
     }
 
     fn download_limit(&self) -> u32 {
