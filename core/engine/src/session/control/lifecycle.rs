@@ -19,7 +19,7 @@ use super::{
         queue::Place,
     },
     After, Control, Entry, Inner, Note, Phase, measure, running_activity,
-    turns::{Direction, has_ratio},
+    turns::has_ratio,
 };
 use crate::{
     clock::unix_now,
@@ -112,7 +112,7 @@ impl Inner {
                 entry.phase = Phase::Looking;
                 entry.look_again = false;
                 if torrent.trouble.is_none() {
-                    torrent.activity = Direction::of(torrent).waiting();
+                    torrent.activity = entry.expected(torrent);
                 }
                 self.lookers.look(Look {
                     id,
@@ -431,7 +431,7 @@ impl Inner {
             (Phase::Looking, false) => torrent.activity = Activity::Stopped,
             (Phase::Looking, true) => {
                 entry.look_again = true;
-                torrent.activity = Direction::of(torrent).waiting();
+                torrent.activity = entry.expected(torrent);
             }
             _ => {}
         }

@@ -309,6 +309,9 @@ impl Control {
             let is_news = |torrent: &Torrent| torrent.running && torrent.trouble.is_none();
             if looks && self.catalog.get(id).is_some_and(is_news) {
                 self.say_disk_is_silent(id);
+                if let Some(torrent) = self.catalog.change(id) {
+                    torrent.activity = Activity::Stopped;
+                }
             }
         }
     }

@@ -89,6 +89,15 @@ impl Entry {
         torrent.activity = Direction::of(torrent).waiting();
     }
 
+    /// What a torrent waits for whose files are being looked at: for its turn, or, where nothing is known
+    /// of them, perhaps to be checked.
+    pub(super) fn expected(&self, torrent: &Torrent) -> Activity {
+        match self.resume {
+            Some(_) => Direction::of(torrent).waiting(),
+            None => Activity::QueuedToVerify,
+        }
+    }
+
     /// The queue in which the torrent waits.
     pub(super) fn waits_in(&self, torrent: &Torrent) -> Option<Direction> {
         match (&self.phase, torrent.activity) {
@@ -96,6 +105,17 @@ impl Entry {
             (Phase::Idle, Activity::QueuedToSeed) => Some(Direction::Seed),
             _ => None,
         }
+    }
+
+    /// The queue in which a place is kept for the torrent, whose files are still being looked at: nobody
+    /// behind it is to be quicker. A silent disk keeps no place.
+    fn expects_place_in(&self, torrent: &Torrent) -> Option<Direction> {
+        let is_expected = matches!(self.phase, Phase::Looking)
+            && torrent.running
+            && torrent.trouble.is_none()
+            && self.turn.is_none()
+            && !self.jumps;
+        is_expected.then(|| Direction::of(torrent))
     }
 
     /// The queue in which the torrent takes up a place.
@@ -145,12 +165,16 @@ impl Control {
             else {
                 continue;
             };
-            if let Some(direction) = entry.waits_in(torrent)
-                && free[direction as usize] > 0
-            {
+            let waits_in = entry.waits_in(torrent);
+            let Some(direction) = waits_in.or_else(|| entry.expects_place_in(torrent)) else {
+                continue;
+            };
+            if free[direction as usize] > 0 {
                 free[direction as usize] -= 1;
-                entry.turn = Some(direction);
-                turns.begin.push(id);
+                if waits_in.is_some() {
+                    entry.turn = waits_in;
+                    turns.begin.push(id);
+                }
             }
         }
         turns
@@ -305,6 +329,22 @@ mod tests {
         control.settings.queue_stalled_enabled = false;
         assert!(!control.catalog.get(TorrentId(2)).unwrap().is_stalled(&control.settings, NOW));
         assert!(control.turns(NOW).begin.is_empty());
+    }
+
+    #[test]
+    fn a_place_is_kept_for_a_torrent_whose_files_are_being_looked_at() {
+        let settings = Settings {
+            download_queue_enabled: true,
+            download_queue_size: 1,
+            ..Settings::default()
+        };
+        let mut control = control(settings, &[0, 0]);
+        let (first, second) = (TorrentId(1), TorrentId(2));
+        control.entries.get_mut(&first).unwrap().phase = Phase::Looking;
+        control.entries.get_mut(&second).unwrap().wait(control.catalog.change(second).unwrap());
+        assert!(control.turns(NOW).begin.is_empty());
+        control.say_disk_is_silent(first);
+        assert_eq!(control.turns(NOW).begin, [second], "the disk does not answer");
     }
 
     #[test]
