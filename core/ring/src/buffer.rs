@@ -7,6 +7,7 @@ use std::{
     alloc::{self, Layout},
     cell::{Cell, RefCell},
     fmt, io,
+    mem::ManuallyDrop,
     ops::{Deref, DerefMut},
     ptr::{self, NonNull},
     rc::Rc,
@@ -170,14 +171,28 @@ fn layout(capacity: usize) -> Layout {
     Layout::from_size_align(capacity, PAGE).expect("a power of two of pages is a valid layout")
 }
 
+/// Large buffers are mapped by themselves: when one is released its memory is the system's again, whatever
+/// has been allocated beside it.
+fn is_mapped(capacity: usize) -> bool {
+    capacity >= limits::MAPPED_BUFFER
+}
+
 fn allocate(capacity: usize) -> NonNull<u8> {
     let layout = layout(capacity);
+    if is_mapped(capacity) {
+        let pages = Pages::new(capacity).unwrap_or_else(|_| alloc::handle_alloc_error(layout));
+        return ManuallyDrop::new(pages).start;
+    }
     // SAFETY: the layout's size is at least one page, never zero.
     let start = unsafe { alloc::alloc_zeroed(layout) };
     NonNull::new(start).unwrap_or_else(|| alloc::handle_alloc_error(layout))
 }
 
 fn release(start: NonNull<u8>, capacity: usize) {
+    if is_mapped(capacity) {
+        drop(Pages { start, length: capacity });
+        return;
+    }
     // SAFETY: `start` came from `allocate` with the same capacity and is not used after this.
     unsafe { alloc::dealloc(start.as_ptr(), layout(capacity)) }
 }
