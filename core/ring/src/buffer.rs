@@ -18,7 +18,7 @@ const PAGE: usize = 4096;
 /// A page-aligned buffer of initialised bytes, for file operations and piece data. It goes back to
 /// its [`BufPool`] when dropped; its content is what the last user left.
 pub struct Buf {
-    start: NonNull<u8>,
+    memory: Memory,
     length: usize,
     capacity: usize,
     pool: Rc<PoolInner>,
@@ -26,11 +26,11 @@ pub struct Buf {
 
 impl Buf {
     pub(crate) fn as_ptr(&self) -> *const u8 {
-        self.start.as_ptr()
+        self.memory.start.as_ptr()
     }
 
     pub(crate) fn as_mut_ptr(&mut self) -> *mut u8 {
-        self.start.as_ptr()
+        self.memory.start.as_ptr()
     }
 }
 
@@ -38,22 +38,22 @@ impl Deref for Buf {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        // SAFETY: `start` is an allocation of `capacity >= length` bytes, initialised when it was
-        // made, and borrowed as long as `self`.
-        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.length) }
+        // SAFETY: `memory` is `capacity >= length` bytes, initialised when they were allocated, and
+        // borrowed as long as `self`.
+        unsafe { std::slice::from_raw_parts(self.as_ptr(), self.length) }
     }
 }
 
 impl DerefMut for Buf {
     fn deref_mut(&mut self) -> &mut [u8] {
         // SAFETY: as in `deref`, and `&mut self` makes the borrow the only one.
-        unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.length) }
+        unsafe { std::slice::from_raw_parts_mut(self.as_mut_ptr(), self.length) }
     }
 }
 
 impl Drop for Buf {
     fn drop(&mut self) {
-        self.pool.put(self.start, self.capacity);
+        self.pool.put(self.memory, self.capacity);
     }
 }
 
@@ -69,7 +69,7 @@ pub struct BufPool(Rc<PoolInner>);
 
 struct PoolInner {
     /// Free buffers by the power of two of their capacity in pages.
-    free: RefCell<Vec<Vec<NonNull<u8>>>>,
+    free: RefCell<Vec<Vec<Memory>>>,
     free_bytes: Cell<usize>,
     /// The least that `free_bytes` was since the last [`BufPool::trim`].
     least_free_bytes: Cell<usize>,
@@ -99,17 +99,17 @@ impl BufPool {
         let capacity = PAGE << class;
         let inner = &self.0;
         let recycled = inner.free.borrow_mut().get_mut(class).and_then(Vec::pop);
-        let start = match recycled {
-            Some(start) => {
+        let memory = match recycled {
+            Some(memory) => {
                 let free = inner.free_bytes.get() - capacity;
                 inner.free_bytes.set(free);
                 inner.least_free_bytes.set(inner.least_free_bytes.get().min(free));
-                start
+                memory
             }
-            None => allocate(capacity),
+            None => Memory::allocate(capacity),
         };
         inner.used_bytes.set(inner.used_bytes.get() + capacity);
-        Buf { start, length, capacity, pool: Rc::clone(inner) }
+        Buf { memory, length, capacity, pool: Rc::clone(inner) }
     }
 
     /// Gives half of what nobody has needed since the last call back to the system, and not more than
@@ -125,7 +125,7 @@ impl BufPool {
             }
             let count = list.len().min(rest.div_ceil(capacity));
             // Those that were used longest ago are at the bottom.
-            list.drain(..count).for_each(|start| release(start, capacity));
+            list.drain(..count).for_each(|memory| memory.release(capacity));
             rest = rest.saturating_sub(count * capacity);
             inner.free_bytes.set(inner.free_bytes.get() - count * capacity);
         }
@@ -139,10 +139,10 @@ impl BufPool {
 }
 
 impl PoolInner {
-    fn put(&self, start: NonNull<u8>, capacity: usize) {
+    fn put(&self, memory: Memory, capacity: usize) {
         self.used_bytes.set(self.used_bytes.get() - capacity);
         if self.free_bytes.get() + capacity > self.keep_bytes {
-            release(start, capacity);
+            memory.release(capacity);
             return;
         }
         self.free_bytes.set(self.free_bytes.get() + capacity);
@@ -151,14 +151,14 @@ impl PoolInner {
         if free.len() <= class {
             free.resize_with(class + 1, Vec::new);
         }
-        free[class].push(start);
+        free[class].push(memory);
     }
 }
 
 impl Drop for PoolInner {
     fn drop(&mut self) {
         for (class, list) in self.free.borrow_mut().iter_mut().enumerate() {
-            list.drain(..).for_each(|start| release(start, PAGE << class));
+            list.drain(..).for_each(|memory| memory.release(PAGE << class));
         }
     }
 }
@@ -171,30 +171,38 @@ fn layout(capacity: usize) -> Layout {
     Layout::from_size_align(capacity, PAGE).expect("a power of two of pages is a valid layout")
 }
 
-/// Large buffers are mapped by themselves: when one is released its memory is the system's again, whatever
-/// has been allocated beside it.
-fn is_mapped(capacity: usize) -> bool {
-    capacity >= limits::MAPPED_BUFFER
+/// The bytes of a buffer, whose capacity is kept beside it. Large ones are mapped by themselves: when one
+/// is released its memory is the system's again, whatever has been allocated around it.
+#[derive(Clone, Copy)]
+struct Memory {
+    start: NonNull<u8>,
+    is_mapped: bool,
 }
 
-fn allocate(capacity: usize) -> NonNull<u8> {
-    let layout = layout(capacity);
-    if is_mapped(capacity) {
-        let pages = Pages::new(capacity).unwrap_or_else(|_| alloc::handle_alloc_error(layout));
-        return ManuallyDrop::new(pages).start;
+impl Memory {
+    fn allocate(capacity: usize) -> Memory {
+        // Without a mapping, of which a process has only so many, the allocator may still have it.
+        if capacity >= limits::MAPPED_BUFFER
+            && let Ok(pages) = Pages::new(capacity)
+        {
+            return Memory { start: ManuallyDrop::new(pages).start, is_mapped: true };
+        }
+        let layout = layout(capacity);
+        // SAFETY: the layout's size is at least one page, never zero.
+        let start = unsafe { alloc::alloc_zeroed(layout) };
+        let start = NonNull::new(start).unwrap_or_else(|| alloc::handle_alloc_error(layout));
+        Memory { start, is_mapped: false }
     }
-    // SAFETY: the layout's size is at least one page, never zero.
-    let start = unsafe { alloc::alloc_zeroed(layout) };
-    NonNull::new(start).unwrap_or_else(|| alloc::handle_alloc_error(layout))
-}
 
-fn release(start: NonNull<u8>, capacity: usize) {
-    if is_mapped(capacity) {
-        drop(Pages { start, length: capacity });
-        return;
+    /// Ends it; no copy of it is used any more.
+    fn release(self, capacity: usize) {
+        if self.is_mapped {
+            drop(Pages { start: self.start, length: capacity });
+            return;
+        }
+        // SAFETY: `start` came from `allocate` with the same capacity and is not used after this.
+        unsafe { alloc::dealloc(self.start.as_ptr(), layout(capacity)) }
     }
-    // SAFETY: `start` came from `allocate` with the same capacity and is not used after this.
-    unsafe { alloc::dealloc(start.as_ptr(), layout(capacity)) }
 }
 
 /// No swap space is set aside for memory that may never be touched. Miri has no swap.
