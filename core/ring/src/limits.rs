@@ -66,9 +66,10 @@ pub(crate) const TELL_AGAIN: Duration = Duration::from_secs(60);
 /// some ten microseconds for each MiB, during which the shard does nothing else.
 pub(crate) const TRIMMED_BYTES: usize = 8 * 1024 * 1024;
 
-/// Bytes from which a file buffer is a mapping of its own. Among other allocations it would keep its memory
-/// when it is released, until all around it are; smaller ones would make many mappings.
-pub(crate) const MAPPED_BUFFER: usize = 64 * 1024;
+/// Bytes from which a file buffer is a mapping of its own: all but those for the ends of small files. Among
+/// other allocations it would keep its memory when it is released, until all around it are. Neighbours are
+/// one mapping to the kernel, which bounds their number (vm.max_map_count).
+pub(crate) const MAPPED_BUFFER: usize = 16 * 1024;
 
 /// Seconds without a shortage after which half as many receive buffers are lent to the kernel. The next
 /// shortage costs each connection that it meets a new receive.

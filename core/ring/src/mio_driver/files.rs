@@ -15,6 +15,10 @@ use std::{
     path::PathBuf,
     ptr,
     rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     thread::JoinHandle,
     time::{Duration, Instant},
 };
@@ -30,10 +34,15 @@ pub(super) struct FilePool {
     jobs: Option<Sender<(usize, Job)>>,
     results: Receiver<(usize, Outcome)>,
     workers: Vec<JoinHandle<()>>,
+    /// Workers that stay.
+    threads: usize,
     /// For further workers.
     hands: Hands,
-    /// Further workers end when they have had nothing to do for so long.
+    /// Further workers end when they have had nothing to do for so long, or when nothing has hung for so
+    /// long.
     idle_for: Duration,
+    /// When they were added last.
+    grown: Instant,
     under_way: Slab<Kept>,
     /// When a worker came back last, or the first job was given to them.
     answered: Instant,
@@ -45,10 +54,12 @@ struct Hands {
     queue: Receiver<(usize, Job)>,
     done: Sender<(usize, Outcome)>,
     waker: Waker,
+    /// Further workers that are not needed any more.
+    surplus: Arc<AtomicUsize>,
 }
 
 impl Hands {
-    /// Works until the pool ends, or until nothing has come for so long.
+    /// Works until the pool ends; a further worker until nothing has come for so long, or it is told.
     fn run(self, idle_for: Option<Duration>) {
         process::step_back(limits::FILE_THREADS_NICE);
         let next = || match idle_for {
@@ -60,6 +71,13 @@ impl Hands {
                 break;
             }
             self.waker.wake();
+            let is_surplus = || {
+                let one_less = |count: usize| count.checked_sub(1);
+                self.surplus.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less).is_ok()
+            };
+            if idle_for.is_some() && is_surplus() {
+                break;
+            }
         }
     }
 }
@@ -104,12 +122,14 @@ impl FilePool {
             jobs: Some(jobs),
             results,
             workers: Vec::new(),
-            hands: Hands { queue, done, waker: waker.clone() },
+            threads: threads.max(1),
+            hands: Hands { queue, done, waker: waker.clone(), surplus: Arc::default() },
             idle_for: limits::FILE_THREAD_IDLE,
+            grown: Instant::now(),
             under_way: Slab::new(),
             answered: Instant::now(),
         };
-        for _ in 0..threads.max(1) {
+        for _ in 0..pool.threads {
             pool.add_worker(None)?;
         }
         Ok(pool)
@@ -128,6 +148,7 @@ impl FilePool {
         let job = Job::new(op, &mut kept);
         if self.under_way.is_empty() {
             self.answered = Instant::now();
+            self.shrink();
         }
         let key = self.under_way.insert(kept);
         let Some(jobs) = &self.jobs else { return };
@@ -141,10 +162,21 @@ impl FilePool {
             return;
         }
         self.workers.retain(|worker| !worker.is_finished());
+        self.hands.surplus.store(0, Ordering::Relaxed);
+        self.grown = Instant::now();
         while self.workers.len() < most {
             if let Err(error) = self.add_worker(Some(self.idle_for)) {
                 return tracing::warn!(%error, "no further thread for files");
             }
+        }
+    }
+
+    /// Nothing hangs: further workers end after their next job, though there may always be some for them.
+    fn shrink(&mut self) {
+        if self.workers.len() > self.threads && self.grown.elapsed() >= self.idle_for {
+            self.workers.retain(|worker| !worker.is_finished());
+            let surplus = self.workers.len().saturating_sub(self.threads);
+            self.hands.surplus.store(surplus, Ordering::Relaxed);
         }
     }
 
@@ -360,20 +392,17 @@ mod tests {
         }
     }
 
-    #[test]
-    #[cfg_attr(miri, ignore = "Miri starts no programs")]
-    fn workers_for_what_hangs_come_and_go() {
-        let folder = tempfile::tempdir().unwrap();
-        let pipe = folder.path().join("pipe");
+    /// A pool of two workers that a pipe without a writer holds, until it has a third.
+    fn held_up(folder: &std::path::Path, idle_for: Duration) -> FilePool {
+        let pipe = folder.join("pipe");
         assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
         let mut pool = FilePool::new(2, &Waker::new().unwrap()).unwrap();
-        pool.idle_for = Duration::from_millis(50);
-        // Nobody writes to the pipe: its opening waits.
+        pool.idle_for = idle_for;
         for number in 0..2 {
             let options = crate::OpenOptions::READ;
             pool.submit(FileOp::Open { path: pipe.clone(), options }, Token(number));
         }
-        pool.submit(FileOp::Stat { path: folder.path().to_path_buf() }, Token(7));
+        pool.submit(FileOp::Stat { path: folder.to_path_buf() }, Token(7));
         let mut ended = Vec::new();
         until("another worker has answered", || {
             ended.extend(pool.finished().map(|done| done.token.0));
@@ -386,12 +415,39 @@ mod tests {
             ended.extend(pool.finished().map(|done| done.token.0));
             ended.len() == 3
         });
-        let at_work =
-            |pool: &FilePool| pool.workers.iter().filter(|worker| !worker.is_finished()).count();
+        pool
+    }
+
+    fn at_work(pool: &FilePool) -> usize {
+        pool.workers.iter().filter(|worker| !worker.is_finished()).count()
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore = "Miri starts no programs")]
+    fn workers_for_what_hangs_come_and_go() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut pool = held_up(folder.path(), Duration::from_millis(50));
         until("the third goes", || at_work(&pool) == 2);
         thread::sleep(Duration::from_millis(200));
         assert_eq!(at_work(&pool), 2, "the first two stay");
         pool.submit(FileOp::Stat { path: folder.path().to_path_buf() }, Token(8));
         until("they work", || pool.finished().is_some_and(|done| done.token.0 == 8));
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore = "Miri starts no programs")]
+    fn workers_for_what_hung_go_though_there_is_always_work() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut pool = held_up(folder.path(), Duration::from_secs(1));
+        until("the third goes", || {
+            pool.submit(FileOp::Stat { path: folder.path().to_path_buf() }, Token(8));
+            until("it is done", || pool.finished().is_some());
+            at_work(&pool) == 2
+        });
+        for _ in 0..100 {
+            pool.submit(FileOp::Stat { path: folder.path().to_path_buf() }, Token(8));
+            until("it is done", || pool.finished().is_some());
+        }
+        assert_eq!(at_work(&pool), 2, "the first two stay");
     }
 }
