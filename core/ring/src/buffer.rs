@@ -20,7 +20,6 @@ const PAGE: usize = 4096;
 pub struct Buf {
     memory: Memory,
     length: usize,
-    capacity: usize,
     pool: Rc<PoolInner>,
 }
 
@@ -38,8 +37,8 @@ impl Deref for Buf {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        // SAFETY: `memory` is `capacity >= length` bytes, initialised when they were allocated, and
-        // borrowed as long as `self`.
+        // SAFETY: `memory` is at least `length` bytes, initialised when they were allocated, and borrowed
+        // as long as `self`.
         unsafe { std::slice::from_raw_parts(self.as_ptr(), self.length) }
     }
 }
@@ -53,7 +52,7 @@ impl DerefMut for Buf {
 
 impl Drop for Buf {
     fn drop(&mut self) {
-        self.pool.put(self.memory, self.capacity);
+        self.pool.put(self.memory);
     }
 }
 
@@ -106,10 +105,10 @@ impl BufPool {
                 inner.least_free_bytes.set(inner.least_free_bytes.get().min(free));
                 memory
             }
-            None => Memory::allocate(capacity),
+            None => Memory::allocate(class),
         };
         inner.used_bytes.set(inner.used_bytes.get() + capacity);
-        Buf { memory, length, capacity, pool: Rc::clone(inner) }
+        Buf { memory, length, pool: Rc::clone(inner) }
     }
 
     /// Gives half of what nobody has needed since the last call back to the system, and not more than
@@ -125,7 +124,7 @@ impl BufPool {
             }
             let count = list.len().min(rest.div_ceil(capacity));
             // Those that were used longest ago are at the bottom.
-            list.drain(..count).for_each(|memory| memory.release(capacity));
+            list.drain(..count).for_each(Memory::release);
             rest = rest.saturating_sub(count * capacity);
             inner.free_bytes.set(inner.free_bytes.get() - count * capacity);
         }
@@ -139,14 +138,15 @@ impl BufPool {
 }
 
 impl PoolInner {
-    fn put(&self, memory: Memory, capacity: usize) {
+    fn put(&self, memory: Memory) {
+        let capacity = memory.capacity();
         self.used_bytes.set(self.used_bytes.get() - capacity);
         if self.free_bytes.get() + capacity > self.keep_bytes {
-            memory.release(capacity);
+            memory.release();
             return;
         }
         self.free_bytes.set(self.free_bytes.get() + capacity);
-        let class = class_of(capacity);
+        let class = usize::from(memory.class);
         let mut free = self.free.borrow_mut();
         if free.len() <= class {
             free.resize_with(class + 1, Vec::new);
@@ -157,9 +157,7 @@ impl PoolInner {
 
 impl Drop for PoolInner {
     fn drop(&mut self) {
-        for (class, list) in self.free.borrow_mut().iter_mut().enumerate() {
-            list.drain(..).for_each(|memory| memory.release(PAGE << class));
-        }
+        self.free.borrow_mut().drain(..).flatten().for_each(Memory::release);
     }
 }
 
@@ -171,37 +169,46 @@ fn layout(capacity: usize) -> Layout {
     Layout::from_size_align(capacity, PAGE).expect("a power of two of pages is a valid layout")
 }
 
-/// The bytes of a buffer, whose capacity is kept beside it. Large ones are mapped by themselves: when one
-/// is released its memory is the system's again, whatever has been allocated around it.
+/// The bytes of a buffer. Large ones are mapped by themselves: when they are released their memory is the
+/// system's again, whatever has been allocated around it.
 #[derive(Clone, Copy)]
 struct Memory {
     start: NonNull<u8>,
+    /// The power of two of its capacity in pages.
+    class: u8,
     is_mapped: bool,
 }
 
 impl Memory {
-    fn allocate(capacity: usize) -> Memory {
+    fn allocate(class: usize) -> Memory {
+        let capacity = PAGE << class;
+        // Of a length in 64 bits: at most 52.
+        let class = class as u8;
         // Without a mapping, of which a process has only so many, the allocator may still have it.
         if capacity >= limits::MAPPED_BUFFER
             && let Ok(pages) = Pages::new(capacity)
         {
-            return Memory { start: ManuallyDrop::new(pages).start, is_mapped: true };
+            return Memory { start: ManuallyDrop::new(pages).start, class, is_mapped: true };
         }
         let layout = layout(capacity);
         // SAFETY: the layout's size is at least one page, never zero.
         let start = unsafe { alloc::alloc_zeroed(layout) };
         let start = NonNull::new(start).unwrap_or_else(|| alloc::handle_alloc_error(layout));
-        Memory { start, is_mapped: false }
+        Memory { start, class, is_mapped: false }
+    }
+
+    fn capacity(self) -> usize {
+        PAGE << self.class
     }
 
     /// Ends it; no copy of it is used any more.
-    fn release(self, capacity: usize) {
+    fn release(self) {
         if self.is_mapped {
-            drop(Pages { start: self.start, length: capacity });
+            drop(Pages { start: self.start, length: self.capacity() });
             return;
         }
         // SAFETY: `start` came from `allocate` with the same capacity and is not used after this.
-        unsafe { alloc::dealloc(self.start.as_ptr(), layout(capacity)) }
+        unsafe { alloc::dealloc(self.start.as_ptr(), layout(self.capacity())) }
     }
 }
 

@@ -29,6 +29,9 @@ const TURN: Duration = Duration::from_micros(10);
 /// How often a shard is looked at from within.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
+/// Bytes of free buffers that a simulated shard keeps.
+const POOLED_BYTES: usize = 1 << 20;
+
 /// Receive buffers of a simulated shard: few and small, so that running out of them is tried too.
 const RECV_BUFFERS: (u32, u16) = (16 * 1024, 64);
 
@@ -113,7 +116,7 @@ impl Seats {
             waker: Some(waker.clone()),
             recv_buffer_length: RECV_BUFFERS.0,
             recv_buffer_count: RECV_BUFFERS.1,
-            pooled_bytes: 0,
+            pooled_bytes: POOLED_BYTES,
             ..RingConfig::default()
         };
         let (id, mut ring) = self.world.ring(self.machine, &config)?;
