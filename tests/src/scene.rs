@@ -2,8 +2,8 @@
 
 use crate::Missing;
 use anyhow::{Context, Result};
+use machine::{Mount, may_skip, note};
 use std::fmt;
-use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
@@ -96,18 +96,21 @@ impl Scene {
         tempfile::Builder::new().prefix("ringseed-elsewhere-").tempdir_in(memory).ok()
     }
 
+    /// A small file system in memory, of this size (as `8m`).
+    ///
+    /// # Errors
+    /// If this user may not mount one.
+    pub fn disk(&self, size: &str) -> Result<Mount> {
+        Mount::on(&self.new_folder("disk")?, size)
+            .map_err(|error| Missing(format!("the right to mount a file system ({error})")).into())
+    }
+
     /// Prints a line about the test, with the time since its start.
     pub fn say(&self, what: impl fmt::Display) {
         let Scene { name, driver, start, .. } = self;
         let seconds = start.elapsed().as_secs_f32();
         note(format_args!("{name} [{}] {seconds:6.1} s: {what}", driver.as_str()));
     }
-}
-
-/// Prints a line past the test runner, which would keep it to itself unless the test failed.
-pub fn note(line: impl fmt::Display) {
-    // Nothing can be done if there is nowhere to print.
-    let _ = writeln!(std::io::stderr().lock(), "{line}");
 }
 
 /// Held by a test that measures, so that no other of its kind runs beside it.
@@ -140,7 +143,7 @@ pub fn perform(name: &str, driver: Driver, test: impl FnOnce(&Scene) -> Result<(
     }
     if let Ok(Err(error)) = &result
         && let Some(missing) = error.downcast_ref::<Missing>()
-        && std::env::var("CI").is_err()
+        && may_skip()
     {
         return scene.say(format_args!("SKIPPED: {missing}"));
     }

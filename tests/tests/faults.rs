@@ -4,7 +4,7 @@
 use anyhow::{Context, Result, ensure};
 use ringseed_tests::peer::{Manner, Seed};
 use ringseed_tests::{
-    Client, Conditions, Libtorrent, Mount, Relay, Ringseed, Scene, ScriptedTracker, Shape, Torrent,
+    Client, Conditions, Libtorrent, Relay, Ringseed, Scene, ScriptedTracker, Shape, Torrent,
     for_each_driver, wait_complete, wait_for, wait_until,
 };
 use std::fs;
@@ -68,7 +68,7 @@ fn recovers(ringseed: &mut Ringseed, torrent: &Torrent) -> Result<()> {
 }
 
 fn a_disk_too_small_is_refused_before_the_download(scene: &Scene) -> Result<()> {
-    let disk = Mount::tmpfs(&scene.new_folder("disk")?, "8m")?;
+    let disk = scene.disk("8m")?;
     let shape = Shape::file("too large", 20_000_000, 64 << 10);
     let torrent = Torrent::make(&shape, &scene.new_folder("source")?)?;
     let seed = Seed::start(&torrent, Ipv4Addr::LOCALHOST, Manner::Honest)?;
@@ -85,7 +85,7 @@ fn a_disk_too_small_is_refused_before_the_download(scene: &Scene) -> Result<()> 
 }
 
 fn a_disk_that_fills_up_stops_the_download_until_there_is_room(scene: &Scene) -> Result<()> {
-    let disk = Mount::tmpfs(&scene.new_folder("disk")?, "40m")?;
+    let disk = scene.disk("40m")?;
     let shape = Shape::file("filling", 24_000_000, 64 << 10);
     let torrent = Torrent::make(&shape, &scene.new_folder("source")?)?;
     let seed = Seed::start(&torrent, Ipv4Addr::LOCALHOST, Manner::Honest)?;
@@ -113,7 +113,7 @@ fn a_disk_that_fills_up_stops_the_download_until_there_is_room(scene: &Scene) ->
 }
 
 fn a_read_only_folder_stops_the_download_until_it_is_writable(scene: &Scene) -> Result<()> {
-    let disk = Mount::tmpfs(&scene.new_folder("disk")?, "40m")?;
+    let disk = scene.disk("40m")?;
     disk.read_only(true)?;
     let files = vec![("a".to_owned(), 2_000_000), ("b/c".to_owned(), 1_000_000)];
     let shape = Shape::folder("unwritable", files, 64 << 10);

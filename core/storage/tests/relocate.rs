@@ -1,6 +1,7 @@
 //! Taking a torrent's files to other folders and names.
 #![allow(clippy::unwrap_used)]
 
+use machine::Mount;
 use metainfo::{
     InfoHash, Layout,
     create::{NewFile, Plan, Version},
@@ -10,10 +11,8 @@ use std::{
     fs,
     os::unix::fs::{FileExt, MetadataExt},
     path::{Path, PathBuf},
-    process::Command,
     sync::Arc,
 };
-use tempfile::TempDir;
 
 const HASH: InfoHash = InfoHash([7; 20]);
 
@@ -87,37 +86,6 @@ fn relocation(from: &Place, to: &Place) -> Relocation {
     }
 }
 
-/// A small file system of its own, in memory; `None` where this user may not mount.
-struct Mount(TempDir);
-
-impl Mount {
-    fn new(size: &str) -> Option<Mount> {
-        let folder = tempfile::tempdir().unwrap();
-        let options = format!("size={size}");
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", &options, "tmpfs"])
-            .arg(folder.path())
-            .status();
-        match mounted.is_ok_and(|status| status.success()) {
-            true => Some(Mount(folder)),
-            false => {
-                eprintln!("not tested: this user may not mount a file system");
-                None
-            }
-        }
-    }
-
-    fn path(&self) -> &Path {
-        self.0.path()
-    }
-}
-
-impl Drop for Mount {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(self.0.path()).status();
-    }
-}
-
 #[test]
 fn files_move_on_one_file_system_without_being_copied() {
     let home = tempfile::tempdir().unwrap();
@@ -143,10 +111,10 @@ fn files_move_on_one_file_system_without_being_copied() {
 
 #[test]
 fn files_move_to_another_file_system_with_holes_and_times() {
-    let Some(mount) = Mount::new("64m") else { return };
+    let Some(mount) = Mount::small("64m") else { return };
     let home = tempfile::tempdir().unwrap();
     let layout = layout(&[100_000, 30 << 20, 0]);
-    let (from, to) = (place(home.path(), &layout), place(&mount.path().join("new"), &layout));
+    let (from, to) = (place(home.path(), &layout), place(&mount.folder().join("new"), &layout));
     fill(&from);
     // Most of the large file has not been downloaded yet.
     let large = from.root.join("top/folder 1/file 1");
@@ -170,10 +138,10 @@ fn files_move_to_another_file_system_with_holes_and_times() {
 
 #[test]
 fn a_full_disk_changes_nothing() {
-    let Some(mount) = Mount::new("1m") else { return };
+    let Some(mount) = Mount::small("1m") else { return };
     let home = tempfile::tempdir().unwrap();
     let layout = layout(&[600_000, 600_000, 600_000]);
-    let (from, to) = (place(home.path(), &layout), place(mount.path(), &layout));
+    let (from, to) = (place(home.path(), &layout), place(mount.folder(), &layout));
     fill(&from);
     let error = relocation(&from, &to).prepare().unwrap_err();
     assert!(
@@ -204,21 +172,21 @@ fn a_full_disk_changes_nothing() {
         let handle = fs::File::create(&path).unwrap();
         handle.write_all_at(&vec![1; 600_000], 0).unwrap();
     }
-    let filler = mount.path().join("filler");
+    let filler = mount.folder().join("filler");
     fs::write(&filler, vec![1; 200_000]).unwrap();
-    let error = relocation(&from, &place(mount.path(), &small)).prepare().unwrap_err();
+    let error = relocation(&from, &place(mount.folder(), &small)).prepare().unwrap_err();
     assert!(error.to_string().contains("space"), "{error}");
-    assert_eq!(names(mount.path()), ["filler"], "nothing is left behind");
+    assert_eq!(names(mount.folder()), ["filler"], "nothing is left behind");
     assert!(small.files().all(|(_, file)| from.root.join(file.path().as_path()).exists()));
 }
 
 #[test]
 fn another_file_in_the_way_stops_it_and_stays() {
-    for mount in [None, Mount::new("8m")] {
+    for mount in [None, Mount::small("8m")] {
         let (home, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir_in("/tmp").unwrap());
         let layout = layout(&[50_000, 60_000, 70_000]);
         let from = place(home.path(), &layout);
-        let to = place(mount.as_ref().map_or(other.path(), Mount::path), &layout);
+        let to = place(mount.as_ref().map_or(other.path(), Mount::folder), &layout);
         fill(&from);
         // The first is the same file already, the last is another one of the same length.
         fs::create_dir_all(to.root.join("top/folder 0")).unwrap();
@@ -292,10 +260,10 @@ fn names_change_also_only_in_case_and_in_a_ring() {
 /// again, and resumed each time.
 #[test]
 fn whenever_it_breaks_off_one_place_is_whole_and_it_can_be_resumed() {
-    let Some(mount) = Mount::new("256m") else { return };
+    let Some(mount) = Mount::small("256m") else { return };
     let home = tempfile::tempdir().unwrap();
     let layout = layout(&[20 << 20, 20 << 20, 1 << 20, 20 << 20]);
-    let (from, to) = (place(home.path(), &layout), place(mount.path(), &layout));
+    let (from, to) = (place(home.path(), &layout), place(mount.folder(), &layout));
     fill(&from);
     let mut breaks = 0;
     let mut wait = 0;
@@ -329,10 +297,10 @@ fn whenever_it_breaks_off_one_place_is_whole_and_it_can_be_resumed() {
 
 #[test]
 fn turning_back_leaves_nothing_at_the_new_place() {
-    let Some(mount) = Mount::new("256m") else { return };
+    let Some(mount) = Mount::small("256m") else { return };
     let home = tempfile::tempdir().unwrap();
     let layout = layout(&[30 << 20, 30 << 20]);
-    let (from, to) = (place(home.path(), &layout), place(&mount.path().join("a/b"), &layout));
+    let (from, to) = (place(home.path(), &layout), place(&mount.folder().join("a/b"), &layout));
     fill(&from);
     let job = relocation(&from, &to);
     let progress = Arc::clone(&job.progress);
@@ -342,7 +310,7 @@ fn turning_back_leaves_nothing_at_the_new_place() {
     }
     progress.turn_back();
     match run.join().unwrap() {
-        Err(RelocateError::Cancelled) => assert!(names(mount.path()).is_empty()),
+        Err(RelocateError::Cancelled) => assert!(names(mount.folder()).is_empty()),
         other => panic!("{other:?}"),
     }
     assert!(is_whole(&from));

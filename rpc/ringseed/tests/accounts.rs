@@ -15,7 +15,7 @@ use std::{
 };
 
 mod support;
-use support::{command, run, stdout};
+use support::{PROGRAM, command, command_of, run, stdout};
 
 /// A daemon that listens on all addresses and a socket, with what it said at its start.
 struct House {
@@ -160,7 +160,7 @@ fn without_a_password_only_this_machine_is_answered() {
             let refused = house.ask(folder, ip, &["list", "--user", "admin", "--password", "x"]);
             assert_eq!(refused.status.code(), REFUSED);
         }
-        None => eprintln!("SKIPPED: no address but loopback"),
+        None => machine::skip("no address but loopback"),
     }
     // With the first user that is over, within moments.
     stdout(&edit(folder, &["user", "add", "ann", "--role", "admin"], "correct horse"));
@@ -252,12 +252,16 @@ fn the_sockets_permissions_are_the_log_in_of_the_command_line() {
         stdout(&run(folder, args));
     }
     stdout(&run(folder, &["settings", "reqq=77", "--url", &url]));
-    // Another user, who gets as far as the socket.
+    // Another user, who gets as far as the socket, and to a program of their own.
+    let program = folder.join("ringseed");
+    fs::copy(PROGRAM, &program).expect("there is room");
     for path in [folder, &folder.join("config")] {
         fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("it is ours");
     }
-    let other =
-        |url: &str| command(folder).args(["list", "--url", url]).uid(65534).gid(65534).output();
+    let other = |url: &str| {
+        let mut list = command_of(&program, folder);
+        list.args(["list", "--url", url]).uid(65534).gid(65534).output()
+    };
     match other(&url) {
         Ok(refused) => {
             let error = String::from_utf8_lossy(&refused.stderr).into_owned();
@@ -266,7 +270,7 @@ fn the_sockets_permissions_are_the_log_in_of_the_command_line() {
             fs::set_permissions(&socket, fs::Permissions::from_mode(0o777)).expect("it is ours");
             stdout(&other(&url).expect("it runs"));
         }
-        Err(error) => eprintln!("SKIPPED: not root, or the program is not readable: {error}"),
+        Err(error) => machine::skip(format_args!("not root: {error}")),
     }
     house.stop();
     assert!(!socket.exists());

@@ -2,8 +2,9 @@
 
 use crate::support::{Client, Sample, logs};
 use engine::status::{Activity, Trouble};
+use machine::Mount;
 use ringseed_engine as engine;
-use std::{path::Path, process::Command, time::Duration};
+use std::{path::Path, time::Duration};
 
 #[tokio::test]
 async fn what_is_not_in_memory_is_read_and_served() {
@@ -77,38 +78,16 @@ async fn a_truncated_file_stops_its_torrent_and_no_other() {
     seed.session.stop().await;
 }
 
-/// A small file system of its own, unmounted in the end.
-struct SmallDisk(tempfile::TempDir);
-
-impl SmallDisk {
-    fn mount(size: &str) -> Option<SmallDisk> {
-        let folder = tempfile::tempdir().unwrap();
-        let mut mount = Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"]).arg(folder.path());
-        let mounted = mount.status().is_ok_and(|status| status.success());
-        mounted.then_some(SmallDisk(folder))
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(self.0.path()).status();
-    }
-}
-
 #[tokio::test]
 async fn a_full_disk_stops_a_download_and_room_lets_it_go_on() {
     logs();
-    let Some(disk) = SmallDisk::mount("12m") else {
-        eprintln!("SKIPPED: only root can make a small file system");
-        return;
-    };
+    let Some(disk) = Mount::small("12m") else { return };
     let sample = Sample::new("sample", &[6_000_000], 65_536);
     let seed = Client::seeding(std::slice::from_ref(&sample), 1).await;
-    let leech = Client::with(|settings| settings.download_dir = disk.0.path().into()).await;
+    let leech = Client::with(|settings| settings.download_dir = disk.folder().into()).await;
     let id = leech.add(&sample).await;
     leech.wait(id, "start", |torrent| torrent.activity == Activity::Downloading).await;
-    let filler = disk.0.path().join("filler");
+    let filler = disk.folder().join("filler");
     std::fs::write(&filler, vec![1; 9_000_000]).unwrap();
     leech.session.add_peers(id, seed.session.peer_addr());
     let is_full = |torrent: &engine::Torrent| {
@@ -126,7 +105,7 @@ async fn a_full_disk_stops_a_download_and_room_lets_it_go_on() {
     assert_eq!(leech.torrent(id).trouble, None);
     leech.session.add_peers(id, seed.session.peer_addr());
     leech.wait_seeding(id).await;
-    sample.assert_in(disk.0.path());
+    sample.assert_in(disk.folder());
     leech.session.stop().await;
     seed.session.stop().await;
 }

@@ -104,12 +104,12 @@ impl Sample {
     }
 }
 
-/// The drivers that this machine can run.
+/// The drivers that this machine can run: one that it cannot is skipped.
 pub fn drivers() -> Vec<DriverChoice> {
     let mut drivers = vec![DriverChoice::Mio];
     match Ring::new(RingConfig { driver: DriverChoice::Uring, ..RingConfig::default() }) {
         Ok(_) => drivers.insert(0, DriverChoice::Uring),
-        Err(error) => eprintln!("skipped on io_uring: {error}"),
+        Err(error) => machine::skip(error),
     }
     drivers
 }

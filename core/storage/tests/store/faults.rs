@@ -1,6 +1,7 @@
 //! Files that are gone, cut or in the way, and a disk that is full.
 
 use crate::common::{Shard, drivers, sample, written};
+use machine::Mount;
 use ringseed_storage::{Allocation, StorageError, StoreEvent, StoreLimits, TorrentFiles};
 use std::{fs, time::Duration};
 
@@ -106,36 +107,12 @@ fn a_file_where_a_folder_should_be_fails_every_piece_that_needs_it() {
     }
 }
 
-/// A small file system, if this user may mount one.
-struct SmallDisk(tempfile::TempDir);
-
-impl SmallDisk {
-    fn new(size: &str) -> Option<SmallDisk> {
-        let folder = tempfile::tempdir().unwrap();
-        let mounted = std::process::Command::new("mount")
-            .args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"])
-            .arg(folder.path())
-            .status();
-        mounted.is_ok_and(|status| status.success()).then_some(SmallDisk(folder))
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        // Descriptors are closed by a thread that may be at it still.
-        let _ = std::process::Command::new("umount").arg("--lazy").arg(self.0.path()).status();
-    }
-}
-
 #[test]
 fn a_full_disk_is_named_and_the_write_succeeds_once_there_is_room() {
     let sample = sample(&[(4 << 20, false)], 1 << 18, 1);
     for driver in drivers() {
-        let Some(disk) = SmallDisk::new("2m") else {
-            eprintln!("skipped: this user may not mount a file system");
-            return;
-        };
-        let root = disk.0.path();
+        let Some(disk) = Mount::small("2m") else { return };
+        let root = disk.folder();
         let mut shard = Shard::new(driver, StoreLimits::default());
         let key = shard.store.add(sample.files(root));
         fs::write(root.join("ballast"), vec![1; 1 << 20]).unwrap();

@@ -49,8 +49,7 @@ fn a_block_that_left_memory_is_read_and_its_piece_with_it() {
         shard.now += Duration::from_secs(5);
         let (bytes, hot) = shard.serve(key, block(1, 0)).unwrap();
         if hot {
-            eprintln!("skipped: the page cache does not let go of this file system's pages");
-            return;
+            return machine::skip("the page cache does not let go of this file system's pages");
         }
         assert!(bytes == sample.content(block(1, 0)));
         shard.now += Duration::from_secs(5);
@@ -81,7 +80,7 @@ fn while_the_disk_is_silent_what_is_in_memory_is_copied_and_nothing_is_sent_from
         let block = geometry.block(geometry.piece(1).unwrap(), 2);
         assert!(shard.serve(key, block).unwrap().1, "from the mapping");
         if !reads_at_once(&sample.path(folder.path(), 0)) {
-            return eprintln!("SKIPPED: the file system does not know RWF_NOWAIT");
+            return machine::skip("the file system does not know RWF_NOWAIT");
         }
 
         // Opening a pipe takes until somebody opens its other end.

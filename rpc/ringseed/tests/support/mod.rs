@@ -3,6 +3,7 @@
 
 use serde_json::Value;
 use std::{
+    ffi::OsStr,
     fs,
     io::{BufRead, BufReader},
     path::Path,
@@ -11,7 +12,7 @@ use std::{
 };
 use tempfile::TempDir;
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_ringseed");
+pub const PROGRAM: &str = env!("CARGO_BIN_EXE_ringseed");
 
 /// A daemon in a folder of its own; killed when it goes out of scope.
 pub struct Daemon {
@@ -105,7 +106,12 @@ impl Drop for Daemon {
 }
 
 pub fn command(folder: &Path) -> Command {
-    let mut command = Command::new(PROGRAM);
+    command_of(PROGRAM, folder)
+}
+
+/// The same with a copy of the program.
+pub fn command_of(program: impl AsRef<OsStr>, folder: &Path) -> Command {
+    let mut command = Command::new(program);
     command.current_dir(folder).stdin(Stdio::null());
     let login = ["RINGSEED_USER", "RINGSEED_PASSWORD", "RINGSEED_TOKEN"];
     for name in ["RINGSEED_URL", "RINGSEED_CONFIG_DIR", "RUST_LOG"].iter().chain(&login) {

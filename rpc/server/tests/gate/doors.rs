@@ -2,6 +2,7 @@
 
 use crate::support::{Rig, accounts, basic, bearer, run, run_with, token};
 use api::Role;
+use rustix::process::{Resource, getrlimit, setrlimit};
 use serde_json::json;
 use std::time::{Duration, Instant};
 use tokio::{
@@ -14,11 +15,6 @@ const NATIVE: &str = "/rpc/v1";
 const JSON: &str = "Content-Type: application/json\r\n";
 const FIGURES: &[u8] = br#"{"jsonrpc":"2.0","id":1,"method":"statistics.get"}"#;
 const STATS: &[u8] = br#"{"jsonrpc":"2.0","id":1,"method":"session_stats"}"#;
-
-/// Says that a test needs what this machine has not.
-fn skipped(what: &str) {
-    eprintln!("SKIPPED: {what}");
-}
 
 fn with_ann(settings: impl FnOnce(&mut engine::settings::Settings), test: impl AsyncFnOnce(&Rig)) {
     run_with(
@@ -59,7 +55,9 @@ fn without_users_only_this_machine_is_answered() {
             let status = rig.request(method, path, &headers, body).await.status;
             assert!(status == 200 || path.ends_with("web/"), "{path}: {status}");
         }
-        let Some(elsewhere) = rig.elsewhere() else { return skipped("no address but loopback") };
+        let Some(elsewhere) = rig.elsewhere() else {
+            return machine::skip("no address but loopback");
+        };
         rig.addr = elsewhere;
         let before = rig.session.settings();
         for (method, path, headers, body) in ways(&rig) {
@@ -252,7 +250,9 @@ fn an_address_that_asks_too_often_waits_and_this_machine_does_not() {
             assert_eq!(rig.request("GET", "/healthz", "", b"").await.status, 200);
         }
         let here = rig.addr;
-        let Some(elsewhere) = rig.elsewhere() else { return skipped("no address but loopback") };
+        let Some(elsewhere) = rig.elsewhere() else {
+            return machine::skip("no address but loopback");
+        };
         rig.addr = elsewhere;
         let mut passed = 0;
         let refusal = loop {
@@ -451,9 +451,11 @@ fn the_operator_gets_in_by_the_socket_when_all_places_are_taken() {
     };
     run_with(prepare, |rig| async move {
         // Each connection is two descriptors here.
-        let most = rustix::process::getrlimit(rustix::process::Resource::Nofile);
-        if most.current.is_some_and(|most| most < 1500) {
-            return skipped("too few open files are allowed");
+        let mut limit = getrlimit(Resource::Nofile);
+        limit.current = limit.maximum;
+        setrlimit(Resource::Nofile, limit).unwrap();
+        if limit.current.is_some_and(|most| most < 1500) {
+            return machine::skip("too few open files are allowed");
         }
         let taken = stalled(&rig, 600, "GET /").await;
         // Beyond the limit they are closed.

@@ -174,9 +174,7 @@ fn promtool() -> Option<PathBuf> {
 fn promtool_has_nothing_to_say_about_them() {
     run(|rig| async move {
         let Some(promtool) = promtool() else {
-            assert!(std::env::var("CI").is_err(), "promtool is missing: run scripts/setup-peers");
-            eprintln!("SKIPPED: promtool is missing (run scripts/setup-peers)");
-            return;
+            return machine::skip("promtool is missing (run scripts/setup-peers)");
         };
         live(&rig, &["one"]).await;
         let text = exposition(&rig).await;
