@@ -369,6 +369,7 @@ impl fmt::Debug for RecvBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::MAPPED_BUFFER;
 
     #[test]
     fn a_dropped_buffer_is_used_again() {
@@ -381,6 +382,16 @@ mod tests {
         drop(first);
         assert_eq!(pool.used_bytes(), 0);
         assert_eq!(pool.get(8000).as_ptr(), address);
+    }
+
+    #[test]
+    fn all_but_small_buffers_are_mappings_and_all_are_zeroed() {
+        let pool = BufPool::new(0);
+        for length in [1, PAGE, MAPPED_BUFFER / 2, MAPPED_BUFFER, 5 << 20] {
+            let buffer = pool.get(length);
+            assert_eq!(buffer.memory.is_mapped, length >= MAPPED_BUFFER, "{length}");
+            assert!(buffer.iter().all(|&byte| byte == 0));
+        }
     }
 
     #[test]

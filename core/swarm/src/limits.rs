@@ -78,6 +78,9 @@ pub const REJECT_PAUSE: Duration = Duration::from_secs(5);
 /// they look for work once a second.
 pub const LET_DOWN_PAUSE: Duration = Duration::from_secs(5);
 
+/// Peers of this kind that are remembered for a piece; whoever leaves and comes back is another one.
+pub const LET_DOWN_PEERS: usize = 64;
+
 /// Blocks in a peer's first transmit. Doubles while transmits leave quickly, so a fast peer soon gets
 /// as many as the caller takes, and a slow one is not handed minutes of data that it might cancel.
 pub const FIRST_BURST: u16 = 8;

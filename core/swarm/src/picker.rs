@@ -21,9 +21,7 @@ pub use partial::Phase;
 
 use crate::{
     MemoryBudget, PeerKey, Priority,
-    limits::{
-        END_GAME_BLOCKS, EXCLUSIVE_PIECE_TIME, LET_DOWN_PAUSE, RANDOM_FIRST_PIECES, RANDOM_TRIES,
-    },
+    limits::{END_GAME_BLOCKS, EXCLUSIVE_PIECE_TIME, RANDOM_FIRST_PIECES, RANDOM_TRIES},
     pieces::Pieces,
     pipeline::Pipeline,
 };
@@ -285,7 +283,7 @@ impl Picker {
             if !mine && (open.suspect || (open.exclusive && !any)) || !asker.may_have(open.piece) {
                 continue;
             }
-            if open.let_down.contains(&asker.key) && now < open.free_since + LET_DOWN_PAUSE {
+            if open.leaves_it_to_others(asker.key, now) {
                 continue;
             }
             let order = if self.sequential { self.place_of(open.piece) } else { open.free() };
@@ -468,12 +466,8 @@ impl Picker {
         self.with_open(block.piece(), |open| {
             open.release(block.block_number());
             if open.suspect && open.owner == Some(peer) {
-                open.owner = None;
-                open.exclusive = false;
-                open.free_since = now;
-                if !open.let_down.contains(&peer) {
-                    open.let_down.push(peer);
-                }
+                open.disown();
+                open.remember_let_down(peer, now);
             }
         });
     }
@@ -508,18 +502,15 @@ impl Picker {
 
     /// The peer left, stalled or chokes: its pieces are free for others to work on.
     pub(crate) fn disown(&mut self, peer: PeerKey) {
-        for (_, open) in self.open.iter_mut().filter(|(_, open)| open.owner == Some(peer)) {
-            open.owner = None;
-            open.exclusive = false;
-        }
+        let of_peer = self.open.iter_mut().filter(|(_, open)| open.owner == Some(peer));
+        of_peer.for_each(|(_, open)| open.disown());
     }
 
     /// The peer has not got the piece any more: if it worked on it, others may.
     pub(crate) fn disown_piece(&mut self, piece: PieceIndex, peer: PeerKey) {
         self.with_open(piece, |open| {
             if open.owner == Some(peer) {
-                open.owner = None;
-                open.exclusive = false;
+                open.disown();
             }
         });
     }

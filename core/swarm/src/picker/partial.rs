@@ -9,7 +9,8 @@
 //! A block may be asked of several peers (end game, or after a timeout) but arrives from one at a
 //! time, because all write to the same place.
 
-use crate::{PeerKey, limits::MAX_ASKED};
+use crate::PeerKey;
+use crate::limits::{LET_DOWN_PAUSE, LET_DOWN_PEERS, MAX_ASKED};
 use metainfo::{Geometry, PieceIndex};
 use std::{net::IpAddr, time::Duration};
 
@@ -54,9 +55,9 @@ pub(crate) struct OpenPiece {
     /// failure has one culprit.
     pub(crate) suspect: bool,
     /// Owners that were asked for blocks of it and did not send them. They leave it to others first.
-    pub(crate) let_down: Vec<PeerKey>,
+    let_down: Vec<PeerKey>,
     /// When the last of them did.
-    pub(crate) free_since: Duration,
+    free_since: Duration,
     pub(crate) last_activity: Duration,
     /// Where it stands in the picker's list of pieces with free blocks; `u32::MAX` if it does not.
     pub(crate) listed_at: u32,
@@ -87,6 +88,32 @@ impl OpenPiece {
             received: 0,
             first_free: 0,
         }
+    }
+
+    /// Nobody works through it now.
+    pub(crate) fn disown(&mut self) {
+        self.owner = None;
+        self.exclusive = false;
+    }
+
+    /// The peer did not send what it was asked for.
+    pub(crate) fn remember_let_down(&mut self, peer: PeerKey, now: Duration) {
+        // Those of so long ago do not wait for others any more.
+        if now >= self.free_since + LET_DOWN_PAUSE {
+            self.let_down.clear();
+        }
+        self.free_since = now;
+        if !self.let_down.contains(&peer) {
+            if self.let_down.len() == LET_DOWN_PEERS {
+                self.let_down.remove(0);
+            }
+            self.let_down.push(peer);
+        }
+    }
+
+    /// Whether the peer let it down a moment ago.
+    pub(crate) fn leaves_it_to_others(&self, peer: PeerKey, now: Duration) -> bool {
+        now < self.free_since + LET_DOWN_PAUSE && self.let_down.contains(&peer)
     }
 
     /// Blocks that nobody has been asked for.

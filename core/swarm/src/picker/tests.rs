@@ -1,6 +1,7 @@
 //! The picker against a model that looks at everything each time.
 
 use super::*;
+use crate::limits::LET_DOWN_PAUSE;
 use proptest::prelude::*;
 
 const NOW: Duration = Duration::ZERO;

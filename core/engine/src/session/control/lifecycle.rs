@@ -257,8 +257,9 @@ impl Inner {
             torrent.have = Arc::new(have.clone());
             measure(torrent);
             // Pieces that were not looked at, or that are not there, may still look better than they are.
-            let suspected = entry.resume.as_ref().is_some_and(|resume| resume.suspects_cache)
-                | control.suspects.remove(&torrent.info_hash);
+            let since_the_check = control.suspects.remove(&torrent.info_hash);
+            let before = entry.resume.as_ref().is_some_and(|resume| resume.suspects_cache);
+            let suspected = since_the_check || before;
             let all_is_read = trusted.is_none() && have.is_all();
             let resume = ResumeData {
                 have,
