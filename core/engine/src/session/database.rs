@@ -11,6 +11,8 @@ use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 use std::{
     collections::BTreeMap,
     ffi::OsString,
+    fs::File,
+    io::{self, Read},
     os::unix::ffi::{OsStrExt, OsStringExt},
     path::{Path, PathBuf},
     thread::JoinHandle,
@@ -102,17 +104,47 @@ pub(crate) struct StoredMove {
     pub(crate) arrived: bool,
 }
 
-const SCHEMA_VERSION: i64 = 2;
-
-/// What brings a database of version 1 up to date.
-const FROM_VERSION_1: &str = "
+/// What brings a database of each earlier version to the next one.
+const UPGRADES: [&str; 2] = [
+    "
     ALTER TABLE torrents ADD COLUMN rank INTEGER NOT NULL DEFAULT 0;
     UPDATE torrents SET rank = number;
     CREATE TABLE groups (
         name TEXT PRIMARY KEY,
         value TEXT NOT NULL
     ) WITHOUT ROWID;
-";
+    ",
+    // By number, so that what belongs to torrents that come together is together, and not by info-hash,
+    // which touches a page for each.
+    "
+    CREATE TABLE numbered_totals (
+        number INTEGER PRIMARY KEY REFERENCES torrents(number) ON DELETE CASCADE,
+        downloaded INTEGER NOT NULL,
+        uploaded INTEGER NOT NULL,
+        corrupt INTEGER NOT NULL,
+        seconds_downloading INTEGER NOT NULL,
+        seconds_seeding INTEGER NOT NULL,
+        activity_date INTEGER NOT NULL,
+        done_date INTEGER NOT NULL
+    );
+    INSERT INTO numbered_totals
+        SELECT number, downloaded, uploaded, corrupt, seconds_downloading, seconds_seeding,
+               activity_date, done_date
+        FROM torrents JOIN totals USING (info_hash) ORDER BY number;
+    DROP TABLE totals;
+    ALTER TABLE numbered_totals RENAME TO totals;
+    CREATE TABLE numbered_resume (
+        number INTEGER PRIMARY KEY REFERENCES torrents(number) ON DELETE CASCADE,
+        data BLOB NOT NULL
+    );
+    INSERT INTO numbered_resume
+        SELECT number, data FROM torrents JOIN resume USING (info_hash) ORDER BY number;
+    DROP TABLE resume;
+    ALTER TABLE numbered_resume RENAME TO resume;
+    ",
+];
+
+const SCHEMA_VERSION: i64 = UPGRADES.len() as i64 + 1;
 
 const SCHEMA: &str = "
     CREATE TABLE torrents (
@@ -130,7 +162,7 @@ const SCHEMA: &str = "
         value TEXT NOT NULL
     ) WITHOUT ROWID;
     CREATE TABLE totals (
-        info_hash BLOB PRIMARY KEY REFERENCES torrents(info_hash) ON DELETE CASCADE,
+        number INTEGER PRIMARY KEY REFERENCES torrents(number) ON DELETE CASCADE,
         downloaded INTEGER NOT NULL,
         uploaded INTEGER NOT NULL,
         corrupt INTEGER NOT NULL,
@@ -138,9 +170,9 @@ const SCHEMA: &str = "
         seconds_seeding INTEGER NOT NULL,
         activity_date INTEGER NOT NULL,
         done_date INTEGER NOT NULL
-    ) WITHOUT ROWID;
+    );
     CREATE TABLE resume (
-        info_hash BLOB PRIMARY KEY REFERENCES torrents(info_hash) ON DELETE CASCADE,
+        number INTEGER PRIMARY KEY REFERENCES torrents(number) ON DELETE CASCADE,
         data BLOB NOT NULL
     );
     CREATE TABLE session (
@@ -190,10 +222,16 @@ impl Database {
     pub(crate) fn open(path: &Path) -> Result<(Database, Stored), DatabaseError> {
         let (connection, stored) = read(Connection::open(path)?)?;
         let (orders, queue) = unbounded();
+        let mut log = path.as_os_str().to_owned();
+        log.push("-wal");
+        let log = PathBuf::from(log);
         let thread = std::thread::Builder::new()
             .name("database".into())
             .spawn(move || {
                 ring::process::give_way();
+                if let Err(error) = lengthen(&log, LOG_BYTES) {
+                    tracing::debug!(path = %log.display(), %error, "commits make it longer");
+                }
                 write_all(connection, &queue);
             })
             .map_err(|_| DatabaseError::Closed)?;
@@ -237,16 +275,16 @@ fn read(mut connection: Connection) -> Result<(Connection, Stored), DatabaseErro
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", "ON")?;
+    connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
     let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    let change = match version {
-        0 => Some(SCHEMA),
-        1 => Some(FROM_VERSION_1),
-        SCHEMA_VERSION => None,
+    let changes: &[&str] = match version {
+        0 => &[SCHEMA],
+        1..=SCHEMA_VERSION => &UPGRADES[version as usize - 1..],
         newer => return Err(DatabaseError::TooNew(newer)),
     };
-    if let Some(change) = change {
+    if !changes.is_empty() {
         let transaction = connection.transaction()?;
-        transaction.execute_batch(change)?;
+        changes.iter().try_for_each(|change| transaction.execute_batch(change))?;
         transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
         transaction.commit()?;
     }
@@ -303,6 +341,14 @@ impl Drop for Database {
 /// What nobody waits for is written together with what comes within this time.
 const LAZY_FOR: Duration = Duration::from_millis(50);
 
+/// Pages of 4 KiB in the write-ahead log before they go to their places in the file, and whoever waits
+/// for a commit then waits for that too.
+const CHECKPOINT_PAGES: u32 = 2048;
+
+/// The log's length with that many pages and their headers, and half as many for what the last
+/// transaction adds.
+const LOG_BYTES: u64 = CHECKPOINT_PAGES as u64 * 3 / 2 * (4096 + 24);
+
 /// Orders of one transaction at most: whoever is answered with the last of them waits for all.
 const BATCH: usize = 4096;
 
@@ -332,6 +378,19 @@ fn gather(first: Order, queue: &Receiver<Order>, company: usize) -> Vec<Order> {
         orders.push(order);
     }
     orders
+}
+
+/// Fills a file up to this length with zeros, which end what SQLite reads of a log. A commit that makes the
+/// file longer waits for the file system's own log, and so for what others have written to it.
+fn lengthen(path: &Path, length: u64) -> io::Result<()> {
+    let mut file = File::options().append(true).open(path)?;
+    let now = file.metadata()?.len();
+    let filled = io::copy(&mut io::repeat(0).take(length.saturating_sub(now)), &mut file);
+    if filled.is_err() {
+        // What room there is, is others'.
+        file.set_len(now)?;
+    }
+    filled.and_then(|_| file.sync_data())
 }
 
 fn write_all(mut connection: Connection, queue: &Receiver<Order>) {
@@ -392,8 +451,9 @@ impl Write {
                     options_text(&torrent.options),
                     torrent.rank,
                 ])?;
-                Write::Totals(torrent.info_hash, torrent.totals).apply(to)?;
-                Write::Resume(torrent.info_hash, torrent.resume.clone()).apply(to)
+                let number = to.last_insert_rowid();
+                put_totals(to, number, &torrent.totals)?;
+                torrent.resume.iter().try_for_each(|data| put_resume(to, number, data))
             }
             Write::Remove(hash) => to
                 .prepare_cached("DELETE FROM torrents WHERE info_hash = ?1")?
@@ -413,36 +473,19 @@ impl Write {
                 )?
                 .execute(params![hash.0, path_bytes(folder), options_text(options)])
                 .map(drop),
-            Write::Totals(hash, totals) => {
-                // A torrent that was removed meanwhile has no totals any more.
-                to.prepare_cached(
-                    "INSERT OR REPLACE INTO totals
-                     SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8
-                     WHERE EXISTS (SELECT 1 FROM torrents WHERE info_hash = ?1)",
-                )?
-                .execute(params![
-                    hash.0,
-                    totals.downloaded as i64,
-                    totals.uploaded as i64,
-                    totals.corrupt as i64,
-                    totals.seconds_downloading as i64,
-                    totals.seconds_seeding as i64,
-                    totals.activity_date as i64,
-                    totals.done_date as i64,
-                ])
-                .map(drop)
-            }
-            Write::Resume(hash, Some(data)) => to
-                .prepare_cached(
-                    "INSERT OR REPLACE INTO resume SELECT ?1, ?2
-                     WHERE EXISTS (SELECT 1 FROM torrents WHERE info_hash = ?1)",
-                )?
-                .execute(params![hash.0, data])
-                .map(drop),
-            Write::Resume(hash, None) => to
-                .prepare_cached("DELETE FROM resume WHERE info_hash = ?1")?
-                .execute([hash.0])
-                .map(drop),
+            // A torrent that was removed meanwhile has neither totals nor resume data any more.
+            Write::Totals(hash, totals) => match number_of(to, hash)? {
+                Some(number) => put_totals(to, number, totals),
+                None => Ok(()),
+            },
+            Write::Resume(hash, data) => match (number_of(to, hash)?, data) {
+                (Some(number), Some(data)) => put_resume(to, number, data),
+                (Some(number), None) => to
+                    .prepare_cached("DELETE FROM resume WHERE number = ?1")?
+                    .execute([number])
+                    .map(drop),
+                (None, _) => Ok(()),
+            },
             Write::Ranks(ranks) => {
                 let mut update =
                     to.prepare_cached("UPDATE torrents SET rank = ?2 WHERE info_hash = ?1")?;
@@ -474,6 +517,33 @@ impl Write {
     }
 }
 
+fn number_of(to: &Transaction<'_>, hash: &InfoHash) -> rusqlite::Result<Option<i64>> {
+    to.prepare_cached("SELECT number FROM torrents WHERE info_hash = ?1")?
+        .query_row([hash.0], |row| row.get(0))
+        .optional()
+}
+
+fn put_totals(to: &Transaction<'_>, number: i64, totals: &Totals) -> rusqlite::Result<()> {
+    to.prepare_cached("INSERT OR REPLACE INTO totals VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?
+        .execute(params![
+            number,
+            totals.downloaded as i64,
+            totals.uploaded as i64,
+            totals.corrupt as i64,
+            totals.seconds_downloading as i64,
+            totals.seconds_seeding as i64,
+            totals.activity_date as i64,
+            totals.done_date as i64,
+        ])
+        .map(drop)
+}
+
+fn put_resume(to: &Transaction<'_>, number: i64, data: &[u8]) -> rusqlite::Result<()> {
+    to.prepare_cached("INSERT OR REPLACE INTO resume VALUES (?1, ?2)")?
+        .execute(params![number, data])
+        .map(drop)
+}
+
 fn options_text(options: &StoredOptions) -> String {
     serde_json::to_string(options).unwrap_or_else(|_| "{}".into())
 }
@@ -501,8 +571,8 @@ fn read_torrents(connection: &Connection) -> rusqlite::Result<Vec<StoredTorrent>
                 s.downloaded, s.uploaded, s.corrupt, s.seconds_downloading, s.seconds_seeding,
                 s.activity_date, s.done_date, r.data, t.rank
          FROM torrents t
-         LEFT JOIN totals s ON s.info_hash = t.info_hash
-         LEFT JOIN resume r ON r.info_hash = t.info_hash
+         LEFT JOIN totals s ON s.number = t.number
+         LEFT JOIN resume r ON r.number = t.number
          ORDER BY t.number",
     )?;
     // Most torrents have the options that the one before them has.

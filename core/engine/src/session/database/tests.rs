@@ -87,14 +87,49 @@ fn a_database_of_version_1_keeps_its_torrents_in_their_order() {
     (0..3).for_each(|number| database.write(Write::Torrent(Box::new(torrent(number)))));
     drop(database);
     let connection = Connection::open(&path).unwrap();
-    let back = "DROP TABLE groups; ALTER TABLE torrents DROP COLUMN rank;
-                UPDATE torrents SET options = '{\"labels\":[\"x\"]}'";
+    let back = "
+        DROP TABLE groups;
+        ALTER TABLE torrents DROP COLUMN rank;
+        UPDATE torrents SET options = '{\"labels\":[\"x\"]}';
+        CREATE TABLE of_hash (
+            info_hash BLOB PRIMARY KEY REFERENCES torrents(info_hash) ON DELETE CASCADE,
+            downloaded INTEGER NOT NULL, uploaded INTEGER NOT NULL, corrupt INTEGER NOT NULL,
+            seconds_downloading INTEGER NOT NULL, seconds_seeding INTEGER NOT NULL,
+            activity_date INTEGER NOT NULL, done_date INTEGER NOT NULL
+        ) WITHOUT ROWID;
+        INSERT INTO of_hash SELECT info_hash, downloaded, uploaded, corrupt, seconds_downloading,
+            seconds_seeding, activity_date, done_date FROM totals JOIN torrents USING (number);
+        DROP TABLE totals;
+        ALTER TABLE of_hash RENAME TO totals;
+        CREATE TABLE of_hash (
+            info_hash BLOB PRIMARY KEY REFERENCES torrents(info_hash) ON DELETE CASCADE,
+            data BLOB NOT NULL
+        );
+        INSERT INTO of_hash SELECT info_hash, data FROM resume JOIN torrents USING (number);
+        DROP TABLE resume;
+        ALTER TABLE of_hash RENAME TO resume;
+        DELETE FROM resume WHERE info_hash = x'0101010101010101010101010101010101010101';
+    ";
     connection.execute_batch(back).unwrap();
     connection.pragma_update(None, "user_version", 1).unwrap();
     drop(connection);
-    let (_database, stored) = Database::open(&path).unwrap();
+    let (database, stored) = Database::open(&path).unwrap();
     let ranks: Vec<i64> = stored.torrents.iter().map(|torrent| torrent.rank).collect();
     assert!(ranks.len() == 3 && ranks.is_sorted() && ranks[0] < ranks[2], "{ranks:?}");
+    assert!(stored.torrents.iter().all(|torrent| torrent.totals.uploaded == 1 << 60));
+    let resume: Vec<bool> =
+        stored.torrents.iter().map(|torrent| torrent.resume.is_some()).collect();
+    assert_eq!(resume, [true, false, true]);
+    // What is written and removed by now is so in the new tables.
+    database.write(Write::Resume(InfoHash([1; 20]), Some(vec![5])));
+    database.write(Write::Remove(InfoHash([2; 20])));
+    drop(database);
+    let left = Connection::open(&path).unwrap();
+    for (table, count) in [("torrents", 2), ("totals", 2), ("resume", 2)] {
+        let rows = |row: &Row<'_>| row.get::<_, i64>(0);
+        let found = left.query_row(&format!("SELECT count(*) FROM {table}"), [], rows).unwrap();
+        assert_eq!(found, count, "{table}");
+    }
     assert_eq!(stored.torrents[0].options.labels, ["x"]);
     assert_eq!(stored.torrents[0].options.rules, Rules::default());
 }
@@ -147,4 +182,37 @@ async fn one_order_that_fails_does_not_take_others_with_it() {
         results.push(answer.await.unwrap().is_ok());
     }
     assert_eq!(results, [true, false, true]);
+}
+
+#[tokio::test]
+async fn what_was_answered_for_is_in_a_log_that_does_not_grow() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("session.db");
+    let log = folder.path().join("session.db-wal");
+    let (database, _) = Database::open(&path).unwrap();
+    for number in 0..5 {
+        database.write_durably(Write::Torrent(Box::new(torrent(number)))).await.unwrap().unwrap();
+        assert_eq!(std::fs::metadata(&log).unwrap().len(), LOG_BYTES);
+    }
+    // As after the end of the power.
+    let later = tempfile::tempdir().unwrap();
+    for file in [&path, &log] {
+        std::fs::copy(file, later.path().join(file.file_name().unwrap())).unwrap();
+    }
+    let (_database, stored) = Database::open(&later.path().join("session.db")).unwrap();
+    assert_eq!(stored.torrents.len(), 5);
+}
+
+#[test]
+fn a_log_takes_no_room_that_is_not_there() {
+    let Some(disk) = machine::Mount::small("1m") else { return };
+    let log = disk.folder().join("log");
+    std::fs::write(&log, [7; 5000]).unwrap();
+    assert!(lengthen(&log, 1 << 22).is_err());
+    assert_eq!(std::fs::read(&log).unwrap(), [7; 5000]);
+    lengthen(&log, 10_000).unwrap();
+    let long = std::fs::read(&log).unwrap();
+    assert!(long[..5000] == [7; 5000] && long[5000..] == [0; 5000]);
+    lengthen(&log, 100).unwrap();
+    assert_eq!(std::fs::metadata(&log).unwrap().len(), 10_000);
 }
