@@ -1,19 +1,23 @@
 //! The session database: one SQLite file in WAL mode, written by a thread of its own, so that a
 //! stalled disk stalls nothing else. What waits is written in one transaction.
 
+mod apply;
+mod load;
+mod schema;
+#[cfg(test)]
+mod tests;
+
 use crate::{
     rules::{Group, Rules},
     status::{SessionCounters, Totals},
 };
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use metainfo::InfoHash;
-use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
+use rusqlite::Connection;
 use std::{
     collections::BTreeMap,
-    ffi::OsString,
     fs::File,
     io::{self, Read},
-    os::unix::ffi::{OsStrExt, OsStringExt},
     path::{Path, PathBuf},
     thread::JoinHandle,
     time::{Duration, Instant},
@@ -103,83 +107,6 @@ pub(crate) struct StoredMove {
     /// else it is the new one, which they are on their way to.
     pub(crate) arrived: bool,
 }
-
-/// What brings a database of each earlier version to the next one.
-const UPGRADES: [&str; 2] = [
-    "
-    ALTER TABLE torrents ADD COLUMN rank INTEGER NOT NULL DEFAULT 0;
-    UPDATE torrents SET rank = number;
-    CREATE TABLE groups (
-        name TEXT PRIMARY KEY,
-        value TEXT NOT NULL
-    ) WITHOUT ROWID;
-    ",
-    // By number, so that what belongs to torrents that come together is together, and not by info-hash,
-    // which touches a page for each.
-    "
-    CREATE TABLE numbered_totals (
-        number INTEGER PRIMARY KEY REFERENCES torrents(number) ON DELETE CASCADE,
-        downloaded INTEGER NOT NULL,
-        uploaded INTEGER NOT NULL,
-        corrupt INTEGER NOT NULL,
-        seconds_downloading INTEGER NOT NULL,
-        seconds_seeding INTEGER NOT NULL,
-        activity_date INTEGER NOT NULL,
-        done_date INTEGER NOT NULL
-    );
-    INSERT INTO numbered_totals
-        SELECT number, downloaded, uploaded, corrupt, seconds_downloading, seconds_seeding,
-               activity_date, done_date
-        FROM torrents JOIN totals USING (info_hash) ORDER BY number;
-    DROP TABLE totals;
-    ALTER TABLE numbered_totals RENAME TO totals;
-    CREATE TABLE numbered_resume (
-        number INTEGER PRIMARY KEY REFERENCES torrents(number) ON DELETE CASCADE,
-        data BLOB NOT NULL
-    );
-    INSERT INTO numbered_resume
-        SELECT number, data FROM torrents JOIN resume USING (info_hash) ORDER BY number;
-    DROP TABLE resume;
-    ALTER TABLE numbered_resume RENAME TO resume;
-    ",
-];
-
-const SCHEMA_VERSION: i64 = UPGRADES.len() as i64 + 1;
-
-const SCHEMA: &str = "
-    CREATE TABLE torrents (
-        number INTEGER PRIMARY KEY AUTOINCREMENT,
-        info_hash BLOB NOT NULL UNIQUE,
-        metainfo BLOB NOT NULL,
-        download_dir BLOB NOT NULL,
-        running INTEGER NOT NULL,
-        added_date INTEGER NOT NULL,
-        options TEXT NOT NULL,
-        rank INTEGER NOT NULL
-    );
-    CREATE TABLE groups (
-        name TEXT PRIMARY KEY,
-        value TEXT NOT NULL
-    ) WITHOUT ROWID;
-    CREATE TABLE totals (
-        number INTEGER PRIMARY KEY REFERENCES torrents(number) ON DELETE CASCADE,
-        downloaded INTEGER NOT NULL,
-        uploaded INTEGER NOT NULL,
-        corrupt INTEGER NOT NULL,
-        seconds_downloading INTEGER NOT NULL,
-        seconds_seeding INTEGER NOT NULL,
-        activity_date INTEGER NOT NULL,
-        done_date INTEGER NOT NULL
-    );
-    CREATE TABLE resume (
-        number INTEGER PRIMARY KEY REFERENCES torrents(number) ON DELETE CASCADE,
-        data BLOB NOT NULL
-    );
-    CREATE TABLE session (
-        name TEXT PRIMARY KEY,
-        value TEXT NOT NULL
-    ) WITHOUT ROWID;
-";
 
 /// Something to write.
 pub(crate) enum Write {
@@ -276,23 +203,8 @@ fn read(mut connection: Connection) -> Result<(Connection, Stored), DatabaseErro
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", "ON")?;
     connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
-    let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    let changes: &[&str] = match version {
-        0 => &[SCHEMA],
-        1..=SCHEMA_VERSION => &UPGRADES[version as usize - 1..],
-        newer => return Err(DatabaseError::TooNew(newer)),
-    };
-    if !changes.is_empty() {
-        let transaction = connection.transaction()?;
-        changes.iter().try_for_each(|change| transaction.execute_batch(change))?;
-        transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
-        transaction.commit()?;
-    }
-    let stored = Stored {
-        torrents: read_torrents(&connection)?,
-        groups: read_groups(&connection)?,
-        counters: read_counters(&connection)?,
-    };
+    schema::bring_up_to_date(&mut connection)?;
+    let stored = load::everything(&connection)?;
     Ok((connection, stored))
 }
 
@@ -432,208 +344,3 @@ fn write_batch(connection: &mut Connection, orders: &[Order]) -> rusqlite::Resul
     }
     transaction.commit()
 }
-
-impl Write {
-    fn apply(&self, to: &Transaction<'_>) -> rusqlite::Result<()> {
-        match self {
-            Write::Torrent(torrent) => {
-                to.prepare_cached(
-                    "INSERT OR REPLACE INTO torrents
-                     (info_hash, metainfo, download_dir, running, added_date, options, rank)
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-                )?
-                .execute(params![
-                    torrent.info_hash.0,
-                    torrent.metainfo,
-                    path_bytes(&torrent.download_dir),
-                    torrent.running,
-                    torrent.added_date as i64,
-                    options_text(&torrent.options),
-                    torrent.rank,
-                ])?;
-                let number = to.last_insert_rowid();
-                put_totals(to, number, &torrent.totals)?;
-                torrent.resume.iter().try_for_each(|data| put_resume(to, number, data))
-            }
-            Write::Remove(hash) => to
-                .prepare_cached("DELETE FROM torrents WHERE info_hash = ?1")?
-                .execute([hash.0])
-                .map(drop),
-            Write::Running(hash, running) => to
-                .prepare_cached("UPDATE torrents SET running = ?2 WHERE info_hash = ?1")?
-                .execute(params![hash.0, running])
-                .map(drop),
-            Write::Options(hash, options) => to
-                .prepare_cached("UPDATE torrents SET options = ?2 WHERE info_hash = ?1")?
-                .execute(params![hash.0, options_text(options)])
-                .map(drop),
-            Write::Place(hash, folder, options) => to
-                .prepare_cached(
-                    "UPDATE torrents SET download_dir = ?2, options = ?3 WHERE info_hash = ?1",
-                )?
-                .execute(params![hash.0, path_bytes(folder), options_text(options)])
-                .map(drop),
-            // A torrent that was removed meanwhile has neither totals nor resume data any more.
-            Write::Totals(hash, totals) => match number_of(to, hash)? {
-                Some(number) => put_totals(to, number, totals),
-                None => Ok(()),
-            },
-            Write::Resume(hash, data) => match (number_of(to, hash)?, data) {
-                (Some(number), Some(data)) => put_resume(to, number, data),
-                (Some(number), None) => to
-                    .prepare_cached("DELETE FROM resume WHERE number = ?1")?
-                    .execute([number])
-                    .map(drop),
-                (None, _) => Ok(()),
-            },
-            Write::Ranks(ranks) => {
-                let mut update =
-                    to.prepare_cached("UPDATE torrents SET rank = ?2 WHERE info_hash = ?1")?;
-                ranks
-                    .iter()
-                    .try_for_each(|(hash, rank)| update.execute(params![hash.0, rank]).map(drop))
-            }
-            Write::Group(group) => to
-                .prepare_cached("INSERT OR REPLACE INTO groups VALUES (?1, ?2)")?
-                .execute(params![group.name, group_text(group)])
-                .map(drop),
-            Write::RemoveGroup(name) => {
-                to.prepare_cached("DELETE FROM groups WHERE name = ?1")?.execute([name]).map(drop)
-            }
-            Write::Counters(counters) => {
-                let fields = [
-                    counters.downloaded,
-                    counters.uploaded,
-                    counters.files_added,
-                    counters.sessions,
-                    counters.seconds_active,
-                ];
-                let text = fields.map(|field| field.to_string()).join(" ");
-                to.prepare_cached("INSERT OR REPLACE INTO session VALUES ('counters', ?1)")?
-                    .execute([text])
-                    .map(drop)
-            }
-        }
-    }
-}
-
-fn number_of(to: &Transaction<'_>, hash: &InfoHash) -> rusqlite::Result<Option<i64>> {
-    to.prepare_cached("SELECT number FROM torrents WHERE info_hash = ?1")?
-        .query_row([hash.0], |row| row.get(0))
-        .optional()
-}
-
-fn put_totals(to: &Transaction<'_>, number: i64, totals: &Totals) -> rusqlite::Result<()> {
-    to.prepare_cached("INSERT OR REPLACE INTO totals VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?
-        .execute(params![
-            number,
-            totals.downloaded as i64,
-            totals.uploaded as i64,
-            totals.corrupt as i64,
-            totals.seconds_downloading as i64,
-            totals.seconds_seeding as i64,
-            totals.activity_date as i64,
-            totals.done_date as i64,
-        ])
-        .map(drop)
-}
-
-fn put_resume(to: &Transaction<'_>, number: i64, data: &[u8]) -> rusqlite::Result<()> {
-    to.prepare_cached("INSERT OR REPLACE INTO resume VALUES (?1, ?2)")?
-        .execute(params![number, data])
-        .map(drop)
-}
-
-fn options_text(options: &StoredOptions) -> String {
-    serde_json::to_string(options).unwrap_or_else(|_| "{}".into())
-}
-
-fn group_text(group: &Group) -> String {
-    serde_json::to_string(group).unwrap_or_else(|_| "{}".into())
-}
-
-fn read_groups(connection: &Connection) -> rusqlite::Result<Vec<Group>> {
-    let mut query = connection.prepare("SELECT name, value FROM groups ORDER BY name")?;
-    let rows = query.query_map([], |row| {
-        let (name, value): (String, String) = (row.get(0)?, row.get(1)?);
-        Ok(Group { name, ..serde_json::from_str(&value).unwrap_or_default() })
-    })?;
-    rows.collect()
-}
-
-fn path_bytes(path: &Path) -> &[u8] {
-    path.as_os_str().as_bytes()
-}
-
-fn read_torrents(connection: &Connection) -> rusqlite::Result<Vec<StoredTorrent>> {
-    let mut query = connection.prepare(
-        "SELECT t.info_hash, t.metainfo, t.download_dir, t.running, t.added_date, t.options,
-                s.downloaded, s.uploaded, s.corrupt, s.seconds_downloading, s.seconds_seeding,
-                s.activity_date, s.done_date, r.data, t.rank
-         FROM torrents t
-         LEFT JOIN totals s ON s.number = t.number
-         LEFT JOIN resume r ON r.number = t.number
-         ORDER BY t.number",
-    )?;
-    // Most torrents have the options that the one before them has.
-    let mut same = (String::new(), StoredOptions::default());
-    let rows = query.query_map([], |row| read_torrent(row, &mut same))?;
-    rows.collect()
-}
-
-/// `same` has the options of the row before, and their text.
-fn read_torrent(
-    row: &Row<'_>,
-    same: &mut (String, StoredOptions),
-) -> rusqlite::Result<StoredTorrent> {
-    let number = |column: usize| -> rusqlite::Result<u64> {
-        Ok(row.get::<_, Option<i64>>(column)?.unwrap_or(0).max(0) as u64)
-    };
-    let folder: Vec<u8> = row.get(2)?;
-    let options = row.get_ref(5)?.as_str()?;
-    if options != same.0 {
-        *same = (options.to_owned(), serde_json::from_str(options).unwrap_or_default());
-    }
-    Ok(StoredTorrent {
-        info_hash: InfoHash(row.get(0)?),
-        metainfo: row.get(1)?,
-        download_dir: OsString::from_vec(folder).into(),
-        running: row.get(3)?,
-        added_date: number(4)?,
-        rank: row.get(14)?,
-        options: same.1.clone(),
-        totals: Totals {
-            downloaded: number(6)?,
-            uploaded: number(7)?,
-            corrupt: number(8)?,
-            seconds_downloading: number(9)?,
-            seconds_seeding: number(10)?,
-            activity_date: number(11)?,
-            done_date: number(12)?,
-        },
-        resume: row.get(13)?,
-    })
-}
-
-fn read_counters(connection: &Connection) -> rusqlite::Result<SessionCounters> {
-    let text: Option<String> = connection
-        .query_row("SELECT value FROM session WHERE name = 'counters'", [], |row| row.get(0))
-        .optional()?;
-    let mut fields = text
-        .unwrap_or_default()
-        .split(' ')
-        .map(|field| field.parse().unwrap_or(0))
-        .collect::<Vec<u64>>()
-        .into_iter();
-    let mut next = || fields.next().unwrap_or(0);
-    Ok(SessionCounters {
-        downloaded: next(),
-        uploaded: next(),
-        files_added: next(),
-        sessions: next(),
-        seconds_active: next(),
-    })
-}
-
-#[cfg(test)]
-mod tests;

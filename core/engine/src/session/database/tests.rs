@@ -1,4 +1,6 @@
-use super::*;
+use super::{schema::SCHEMA_VERSION, *};
+use rusqlite::Row;
+use std::{ffi::OsString, os::unix::ffi::OsStringExt};
 
 fn order(waits: bool) -> Order {
     let done = waits.then(|| oneshot::channel().0);
