@@ -168,9 +168,14 @@ impl User<'_> {
 
     /// Alternative limits by their button, and the page of all settings.
     fn change_settings(&mut self) -> Result<()> {
+        let [turtle, on] = self.page.turtle;
+        let script = "return document.querySelector(arguments[0]).classList.contains(arguments[1])
+            === arguments[2]";
         for wanted in [true, false] {
-            self.browser.click(self.page.turtle)?;
+            self.browser.click(turtle)?;
             self.wait_for_setting("alt_speed_enabled", &json!(wanted))?;
+            // A click before the page knows would ask for the same again.
+            self.browser.wait_for("the page knows it", script, &json!([turtle, on, wanted]))?;
         }
         for button in self.page.settings {
             self.browser.click(*button)?;

@@ -22,8 +22,8 @@ pub struct Page {
     pub rename: [&'static str; 3],
     /// The same for labels, which the older one does not know.
     pub labels: Option<[&'static str; 3]>,
-    /// Alternative speed limits.
-    pub turtle: &'static str,
+    /// Alternative speed limits: their button, and the class it has while they are on.
+    pub turtle: [&'static str; 2],
     /// Ways to the settings: what is clicked one after the other, something on the last page, and
     /// what closes it.
     pub settings: &'static [&'static str],
@@ -59,7 +59,7 @@ pub const OLDER: Page = Page {
         "#rename_confirm_button",
     ],
     labels: None,
-    turtle: "#turtle-button",
+    turtle: ["#turtle-button", "selected"],
     settings: &["#prefs-button", "#prefs-tab-network"],
     setting: "#peer-port",
     close_settings: ".ui-dialog-titlebar-close",
@@ -95,7 +95,7 @@ pub const NEWER: Page = Page {
         "#torrent-labels",
         ".labels-dialog .dialog-buttons button:last-child",
     ]),
-    turtle: "#turtle",
+    turtle: ["#turtle", "alt-speed-enabled"],
     settings: &["#toolbar-overflow", "[data-action=show-preferences-dialog]", "#prefs-tab-network"],
     setting: "[data-key=peer_port]",
     close_settings: "#prefs-dialog .tabs-container-close",
