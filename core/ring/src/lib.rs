@@ -26,6 +26,7 @@ mod config;
 mod driver;
 mod event;
 mod file;
+mod file_pool;
 pub mod limits;
 mod mio_driver;
 mod net;

@@ -39,6 +39,13 @@ pub const FILE_THREADS_MOST: usize = 256;
 /// Those beyond [`FILE_THREADS`] end when they have had nothing to do for so long.
 pub const FILE_THREAD_IDLE: Duration = Duration::from_secs(10);
 
+/// Threads of the io_uring driver for hints to read ahead, which take the processor and seldom wait.
+pub const HINT_THREADS: usize = 2;
+
+/// Bytes that a hint's thread has read ahead at a time: where the kernel does not interrupt itself, the
+/// ring's thread waits until it has the memory for them.
+pub const HINT_STEP: usize = 128 * 1024;
+
 /// Threads of the kernel for file operations that would block, of one ring: what a few disks that do
 /// not answer can hold must leave some for the others. The kernel's own choice is four for each CPU.
 pub const KERNEL_FILE_THREADS: u32 = 256;

@@ -4,17 +4,15 @@
 //! always has more waits for its next turn in `readable`.
 #![allow(unsafe_code)]
 
-mod files;
-
 use crate::{
     ConnId, Event, FileOp, ListenerId, RingConfig, SendBatch, Token, Waker,
     buffer::RecvArena,
     driver::{Driver, DriverKind},
+    file_pool::FilePool,
     limits, net,
     rest::Rest,
     slots::Slots,
 };
-use files::FilePool;
 use mio::{Events, Interest, Poll, unix::SourceFd};
 use slab::Slab;
 use socket2::{SockAddr, SockRef};

@@ -1,6 +1,8 @@
-//! The thread pool that carries out file operations of the mio driver.
+//! The thread pool that carries out file operations of the mio driver, and of the io_uring driver the
+//! hints: the kernel's own threads for those have the weight of the ring's, whom they keep waiting.
 //!
 //! It grows while all its threads are held by disks that do not answer, so that others are served.
+#![allow(unsafe_code)]
 
 use crate::{Buf, File, FileDone, FileOp, FileStat, Token, Waker, limits, process};
 use crossbeam_channel::{Receiver, Sender, unbounded};
@@ -26,10 +28,10 @@ use std::{
 /// A pool of which no thread has come back for so long is held up.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// What threads that are held up get to end before the pool's own end.
+/// What threads that are held up get to end what was asked of them, before the pool's own end.
 const LAST_PATIENCE: Duration = Duration::from_secs(2);
 
-pub(super) struct FilePool {
+pub(crate) struct FilePool {
     /// Dropped first, which ends the workers.
     jobs: Option<Sender<(usize, Job)>>,
     results: Receiver<(usize, Outcome)>,
@@ -43,6 +45,8 @@ pub(super) struct FilePool {
     idle_for: Duration,
     /// When they were added last.
     grown: Instant,
+    /// [`LAST_PATIENCE`], or less.
+    last_patience: Duration,
     under_way: Slab<Kept>,
     /// When a worker came back last, or the first job was given to them.
     answered: Instant,
@@ -115,7 +119,7 @@ enum Outcome {
 }
 
 impl FilePool {
-    pub(super) fn new(threads: usize, waker: &Waker) -> io::Result<FilePool> {
+    pub(crate) fn new(threads: usize, waker: &Waker) -> io::Result<FilePool> {
         let (jobs, queue) = unbounded();
         let (done, results) = unbounded();
         let mut pool = FilePool {
@@ -126,12 +130,20 @@ impl FilePool {
             hands: Hands { queue, done, waker: waker.clone(), surplus: Arc::default() },
             idle_for: limits::FILE_THREAD_IDLE,
             grown: Instant::now(),
+            last_patience: LAST_PATIENCE,
             under_way: Slab::new(),
             answered: Instant::now(),
         };
         for _ in 0..pool.threads {
             pool.add_worker(None)?;
         }
+        Ok(pool)
+    }
+
+    /// One for what nobody waits for in the end.
+    pub(crate) fn for_hints(waker: &Waker) -> io::Result<FilePool> {
+        let mut pool = FilePool::new(limits::HINT_THREADS, waker)?;
+        pool.last_patience = Duration::ZERO;
         Ok(pool)
     }
 
@@ -143,7 +155,7 @@ impl FilePool {
         Ok(())
     }
 
-    pub(super) fn submit(&mut self, op: FileOp, token: Token) {
+    pub(crate) fn submit(&mut self, op: FileOp, token: Token) {
         let mut kept = Kept { token, file: None, buf: None, source: None };
         let job = Job::new(op, &mut kept);
         if self.under_way.is_empty() {
@@ -181,7 +193,7 @@ impl FilePool {
     }
 
     /// Operations that have ended since the last call.
-    pub(super) fn finished(&mut self) -> Option<FileDone> {
+    pub(crate) fn finished(&mut self) -> Option<FileDone> {
         let Ok((key, outcome)) = self.results.try_recv() else {
             self.grow();
             return None;
@@ -203,7 +215,7 @@ impl Drop for FilePool {
     /// Workers that a disk holds are left behind, with the memory that they use.
     fn drop(&mut self) {
         self.jobs = None;
-        let deadline = Instant::now() + LAST_PATIENCE;
+        let deadline = Instant::now() + self.last_patience;
         while !self.under_way.is_empty()
             && let Ok((key, _)) = self.results.recv_deadline(deadline)
         {
@@ -302,11 +314,15 @@ impl Job {
                 unsafe { libc::ftruncate(fd, length as libc::off_t) }
             }),
             Job::WillNeed { fd, offset, length } => {
-                let advice = libc::POSIX_FADV_WILLNEED;
-                // SAFETY: as above. Advice that is not taken is no failure.
-                unsafe {
-                    libc::posix_fadvise(fd, offset as libc::off_t, length as libc::off_t, advice)
-                };
+                let end = offset + length;
+                for at in (offset..end).step_by(limits::HINT_STEP) {
+                    let step = (end - at).min(limits::HINT_STEP as u64);
+                    let advice = libc::POSIX_FADV_WILLNEED;
+                    // SAFETY: as above. Advice that is not taken is no failure.
+                    unsafe {
+                        libc::posix_fadvise(fd, at as libc::off_t, step as libc::off_t, advice)
+                    };
+                }
                 Ok(0)
             }
             Job::Rename { from, to } => fs::rename(from, to).map(|()| 0),
