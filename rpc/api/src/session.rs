@@ -1,7 +1,7 @@
 //! What session_get tells and session_set changes: one row for each setting.
 
 use crate::objects::Units;
-use crate::params::{Params, name, same};
+use crate::params::{Params, same};
 use crate::{Code, Dialect, Name, RpcError, Writer, tracker_list, version};
 
 macro_rules! settings {
@@ -339,100 +339,76 @@ pub struct SessionSet {
 impl SessionSet {
     /// Reads them. Errors change nothing.
     pub fn parse(params: &Params) -> Result<SessionSet, RpcError> {
-        let download_dir = params.text(name("download_dir", "download-dir"));
-        if download_dir.is_some_and(|dir| !dir.starts_with('/')) {
-            return Err(RpcError::new(
-                Code::PathNotAbsolute,
-                "download directory path is not absolute",
-            ));
-        }
-        let incomplete_dir = params.text(name("incomplete_dir", "incomplete-dir"));
-        if incomplete_dir.is_some_and(|dir| !dir.starts_with('/')) {
-            return Err(RpcError::new(
-                Code::PathNotAbsolute,
-                "incomplete torrents directory path is not absolute",
-            ));
-        }
-        let default_trackers = params.text(name("default_trackers", "default-trackers"));
-        default_trackers.map(tracker_list::parse).transpose()?;
-        let encryption = params.text(same("encryption"));
+        use SessionField as Field;
+        let switch = |field: Field| params.switch(field.name());
+        let number = |field: Field| params.integer(field.name());
+        let text = |field: Field| params.text(field.name()).map(str::to_owned);
+        let folder = |field: Field, what: &str| match text(field) {
+            Some(folder) if !folder.starts_with('/') => {
+                let message = format!("{what} directory path is not absolute");
+                Err(RpcError::new(Code::PathNotAbsolute, message))
+            }
+            folder => Ok(folder),
+        };
+        let default_trackers = text(Field::default_trackers);
+        default_trackers.as_deref().map(tracker_list::parse).transpose()?;
+        let encryption = params.text(Field::encryption.name());
         let encryption = encryption.map(|word| Encryption::of_client(word, params.dialect()));
-        let transports = params.texts(same("preferred_transports"));
-        let switch = |field: SessionField| params.switch(field.name());
-        let number = |field: SessionField| params.integer(field.name());
+        let transports = params.texts(Field::preferred_transports.name());
         Ok(SessionSet {
-            alt_speed_down: number(SessionField::alt_speed_down),
-            alt_speed_enabled: switch(SessionField::alt_speed_enabled),
-            alt_speed_time_begin: number(SessionField::alt_speed_time_begin),
-            alt_speed_time_day: number(SessionField::alt_speed_time_day),
-            alt_speed_time_enabled: switch(SessionField::alt_speed_time_enabled),
-            alt_speed_time_end: number(SessionField::alt_speed_time_end),
-            alt_speed_up: number(SessionField::alt_speed_up),
-            anti_brute_force_enabled: switch(SessionField::anti_brute_force_enabled),
-            anti_brute_force_threshold: number(SessionField::anti_brute_force_threshold),
-            cache_size_mib: number(SessionField::cache_size_mib),
-            dht_enabled: switch(SessionField::dht_enabled),
+            alt_speed_down: number(Field::alt_speed_down),
+            alt_speed_enabled: switch(Field::alt_speed_enabled),
+            alt_speed_time_begin: number(Field::alt_speed_time_begin),
+            alt_speed_time_day: number(Field::alt_speed_time_day),
+            alt_speed_time_enabled: switch(Field::alt_speed_time_enabled),
+            alt_speed_time_end: number(Field::alt_speed_time_end),
+            alt_speed_up: number(Field::alt_speed_up),
+            anti_brute_force_enabled: switch(Field::anti_brute_force_enabled),
+            anti_brute_force_threshold: number(Field::anti_brute_force_threshold),
+            cache_size_mib: number(Field::cache_size_mib),
+            dht_enabled: switch(Field::dht_enabled),
             encryption: encryption.transpose()?,
-            lpd_enabled: switch(SessionField::lpd_enabled),
-            peer_port_random_on_start: switch(SessionField::peer_port_random_on_start),
-            pex_enabled: switch(SessionField::pex_enabled),
-            port_forwarding_enabled: switch(SessionField::port_forwarding_enabled),
+            lpd_enabled: switch(Field::lpd_enabled),
+            peer_port_random_on_start: switch(Field::peer_port_random_on_start),
+            pex_enabled: switch(Field::pex_enabled),
+            port_forwarding_enabled: switch(Field::port_forwarding_enabled),
             preferred_transports: transports
                 .map(|list| list.into_iter().map(str::to_owned).collect()),
-            utp_enabled: switch(SessionField::utp_enabled),
-            speed_limit_down: number(SessionField::speed_limit_down),
-            speed_limit_down_enabled: switch(SessionField::speed_limit_down_enabled),
-            speed_limit_up: number(SessionField::speed_limit_up),
-            speed_limit_up_enabled: switch(SessionField::speed_limit_up_enabled),
-            download_queue_enabled: switch(SessionField::download_queue_enabled),
-            download_queue_size: number(SessionField::download_queue_size),
-            idle_seeding_limit: number(SessionField::idle_seeding_limit),
-            idle_seeding_limit_enabled: switch(SessionField::idle_seeding_limit_enabled),
-            queue_stalled_enabled: switch(SessionField::queue_stalled_enabled),
-            queue_stalled_minutes: number(SessionField::queue_stalled_minutes),
-            seed_queue_enabled: switch(SessionField::seed_queue_enabled),
-            seed_queue_size: number(SessionField::seed_queue_size),
-            seed_ratio_limit: params.double(SessionField::seed_ratio_limit.name()),
-            seed_ratio_limited: switch(SessionField::seed_ratio_limited),
-            default_trackers: default_trackers.map(str::to_owned),
-            blocklist_enabled: params.switch(name("blocklist_enabled", "blocklist-enabled")),
-            blocklist_url: params.text(name("blocklist_url", "blocklist-url")).map(str::to_owned),
-            script_torrent_added_enabled: params
-                .switch(name("script_torrent_added_enabled", "script-torrent-added-enabled")),
-            script_torrent_added_filename: params
-                .text(name("script_torrent_added_filename", "script-torrent-added-filename"))
-                .map(str::to_owned),
-            script_torrent_done_enabled: params
-                .switch(name("script_torrent_done_enabled", "script-torrent-done-enabled")),
-            script_torrent_done_filename: params
-                .text(name("script_torrent_done_filename", "script-torrent-done-filename"))
-                .map(str::to_owned),
-            script_torrent_done_seeding_enabled: params.switch(name(
-                "script_torrent_done_seeding_enabled",
-                "script-torrent-done-seeding-enabled",
-            )),
-            script_torrent_done_seeding_filename: params
-                .text(name(
-                    "script_torrent_done_seeding_filename",
-                    "script-torrent-done-seeding-filename",
-                ))
-                .map(str::to_owned),
-            trash_original_torrent_files: params
-                .switch(name("trash_original_torrent_files", "trash-original-torrent-files")),
-            download_dir: download_dir.map(str::to_owned),
-            incomplete_dir: incomplete_dir.map(str::to_owned),
-            incomplete_dir_enabled: params
-                .switch(name("incomplete_dir_enabled", "incomplete-dir-enabled")),
-            rename_partial_files: params
-                .switch(name("rename_partial_files", "rename-partial-files")),
-            peer_limit_global: params.integer(name("peer_limit_global", "peer-limit-global")),
-            peer_limit_per_torrent: params
-                .integer(name("peer_limit_per_torrent", "peer-limit-per-torrent")),
-            peer_port: params.integer(name("peer_port", "peer-port")),
-            reqq: params.integer(same("reqq")),
-            sequential_download: params.switch(same("sequential_download")),
-            start_added_torrents: params
-                .switch(name("start_added_torrents", "start-added-torrents")),
+            utp_enabled: switch(Field::utp_enabled),
+            speed_limit_down: number(Field::speed_limit_down),
+            speed_limit_down_enabled: switch(Field::speed_limit_down_enabled),
+            speed_limit_up: number(Field::speed_limit_up),
+            speed_limit_up_enabled: switch(Field::speed_limit_up_enabled),
+            default_trackers,
+            blocklist_enabled: switch(Field::blocklist_enabled),
+            blocklist_url: text(Field::blocklist_url),
+            script_torrent_added_enabled: switch(Field::script_torrent_added_enabled),
+            script_torrent_added_filename: text(Field::script_torrent_added_filename),
+            script_torrent_done_enabled: switch(Field::script_torrent_done_enabled),
+            script_torrent_done_filename: text(Field::script_torrent_done_filename),
+            script_torrent_done_seeding_enabled: switch(Field::script_torrent_done_seeding_enabled),
+            script_torrent_done_seeding_filename: text(Field::script_torrent_done_seeding_filename),
+            trash_original_torrent_files: switch(Field::trash_original_torrent_files),
+            download_dir: folder(Field::download_dir, "download")?,
+            incomplete_dir: folder(Field::incomplete_dir, "incomplete torrents")?,
+            incomplete_dir_enabled: switch(Field::incomplete_dir_enabled),
+            rename_partial_files: switch(Field::rename_partial_files),
+            download_queue_enabled: switch(Field::download_queue_enabled),
+            download_queue_size: number(Field::download_queue_size),
+            idle_seeding_limit: number(Field::idle_seeding_limit),
+            idle_seeding_limit_enabled: switch(Field::idle_seeding_limit_enabled),
+            peer_limit_global: number(Field::peer_limit_global),
+            peer_limit_per_torrent: number(Field::peer_limit_per_torrent),
+            peer_port: number(Field::peer_port),
+            queue_stalled_enabled: switch(Field::queue_stalled_enabled),
+            queue_stalled_minutes: number(Field::queue_stalled_minutes),
+            reqq: number(Field::reqq),
+            seed_queue_enabled: switch(Field::seed_queue_enabled),
+            seed_queue_size: number(Field::seed_queue_size),
+            seed_ratio_limit: params.double(Field::seed_ratio_limit.name()),
+            seed_ratio_limited: switch(Field::seed_ratio_limited),
+            sequential_download: switch(Field::sequential_download),
+            start_added_torrents: switch(Field::start_added_torrents),
         })
     }
 }
