@@ -466,4 +466,22 @@ mod tests {
         }
         assert_eq!(at_work(&pool), 2, "the first two stay");
     }
+
+    #[test]
+    #[cfg_attr(miri, ignore = "Miri starts no programs")]
+    fn nobody_waits_for_hints_in_the_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let mut pool = FilePool::for_hints(&Waker::new().unwrap()).unwrap();
+        pool.submit(
+            FileOp::Open { path: pipe.clone(), options: crate::OpenOptions::READ },
+            Token(0),
+        );
+        let begun = Instant::now();
+        drop(pool);
+        assert!(begun.elapsed() < Duration::from_secs(1));
+        // The thread that was left behind ends as well.
+        drop(fs::OpenOptions::new().read(true).write(true).open(&pipe).unwrap());
+    }
 }
