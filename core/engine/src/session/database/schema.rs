@@ -1,10 +1,40 @@
-//! The tables, and how those of earlier versions become these.
+//! The tables, as each version has changed them.
 
 use super::DatabaseError;
 use rusqlite::Connection;
 
-/// What brings a database of each earlier version to the next one.
-const UPGRADES: [&str; 2] = [
+/// What makes each version of the one before; a new database goes through all of them. What is here stays
+/// as it is: there are databases that were made by it.
+pub(super) const VERSIONS: [&str; 3] = [
+    "
+    CREATE TABLE torrents (
+        number INTEGER PRIMARY KEY AUTOINCREMENT,
+        info_hash BLOB NOT NULL UNIQUE,
+        metainfo BLOB NOT NULL,
+        download_dir BLOB NOT NULL,
+        running INTEGER NOT NULL,
+        added_date INTEGER NOT NULL,
+        options TEXT NOT NULL
+    );
+    CREATE TABLE totals (
+        info_hash BLOB PRIMARY KEY REFERENCES torrents(info_hash) ON DELETE CASCADE,
+        downloaded INTEGER NOT NULL,
+        uploaded INTEGER NOT NULL,
+        corrupt INTEGER NOT NULL,
+        seconds_downloading INTEGER NOT NULL,
+        seconds_seeding INTEGER NOT NULL,
+        activity_date INTEGER NOT NULL,
+        done_date INTEGER NOT NULL
+    ) WITHOUT ROWID;
+    CREATE TABLE resume (
+        info_hash BLOB PRIMARY KEY REFERENCES torrents(info_hash) ON DELETE CASCADE,
+        data BLOB NOT NULL
+    );
+    CREATE TABLE session (
+        name TEXT PRIMARY KEY,
+        value TEXT NOT NULL
+    ) WITHOUT ROWID;
+    ",
     "
     ALTER TABLE torrents ADD COLUMN rank INTEGER NOT NULL DEFAULT 0;
     UPDATE torrents SET rank = number;
@@ -18,13 +48,9 @@ const UPGRADES: [&str; 2] = [
     "
     CREATE TABLE numbered_totals (
         number INTEGER PRIMARY KEY REFERENCES torrents(number) ON DELETE CASCADE,
-        downloaded INTEGER NOT NULL,
-        uploaded INTEGER NOT NULL,
-        corrupt INTEGER NOT NULL,
-        seconds_downloading INTEGER NOT NULL,
-        seconds_seeding INTEGER NOT NULL,
-        activity_date INTEGER NOT NULL,
-        done_date INTEGER NOT NULL
+        downloaded INTEGER NOT NULL, uploaded INTEGER NOT NULL, corrupt INTEGER NOT NULL,
+        seconds_downloading INTEGER NOT NULL, seconds_seeding INTEGER NOT NULL,
+        activity_date INTEGER NOT NULL, done_date INTEGER NOT NULL
     );
     INSERT INTO numbered_totals
         SELECT number, downloaded, uploaded, corrupt, seconds_downloading, seconds_seeding,
@@ -43,55 +69,17 @@ const UPGRADES: [&str; 2] = [
     ",
 ];
 
-pub(super) const SCHEMA_VERSION: i64 = UPGRADES.len() as i64 + 1;
-
-const SCHEMA: &str = "
-    CREATE TABLE torrents (
-        number INTEGER PRIMARY KEY AUTOINCREMENT,
-        info_hash BLOB NOT NULL UNIQUE,
-        metainfo BLOB NOT NULL,
-        download_dir BLOB NOT NULL,
-        running INTEGER NOT NULL,
-        added_date INTEGER NOT NULL,
-        options TEXT NOT NULL,
-        rank INTEGER NOT NULL
-    );
-    CREATE TABLE groups (
-        name TEXT PRIMARY KEY,
-        value TEXT NOT NULL
-    ) WITHOUT ROWID;
-    CREATE TABLE totals (
-        number INTEGER PRIMARY KEY REFERENCES torrents(number) ON DELETE CASCADE,
-        downloaded INTEGER NOT NULL,
-        uploaded INTEGER NOT NULL,
-        corrupt INTEGER NOT NULL,
-        seconds_downloading INTEGER NOT NULL,
-        seconds_seeding INTEGER NOT NULL,
-        activity_date INTEGER NOT NULL,
-        done_date INTEGER NOT NULL
-    );
-    CREATE TABLE resume (
-        number INTEGER PRIMARY KEY REFERENCES torrents(number) ON DELETE CASCADE,
-        data BLOB NOT NULL
-    );
-    CREATE TABLE session (
-        name TEXT PRIMARY KEY,
-        value TEXT NOT NULL
-    ) WITHOUT ROWID;
-";
+pub(super) const LATEST: i64 = VERSIONS.len() as i64;
 
 /// Makes the tables, or brings those that an earlier version made up to date. Blocks.
 pub(super) fn bring_up_to_date(connection: &mut Connection) -> Result<(), DatabaseError> {
     let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    let changes: &[&str] = match version {
-        0 => &[SCHEMA],
-        1..=SCHEMA_VERSION => &UPGRADES[version as usize - 1..],
-        newer => return Err(DatabaseError::TooNew(newer)),
-    };
-    if !changes.is_empty() {
+    let missing = usize::try_from(version).ok().and_then(|version| VERSIONS.get(version..));
+    let missing = missing.ok_or(DatabaseError::TooNew(version))?;
+    if !missing.is_empty() {
         let transaction = connection.transaction()?;
-        changes.iter().try_for_each(|change| transaction.execute_batch(change))?;
-        transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+        missing.iter().try_for_each(|step| transaction.execute_batch(step))?;
+        transaction.pragma_update(None, "user_version", LATEST)?;
         transaction.commit()?;
     }
     Ok(())

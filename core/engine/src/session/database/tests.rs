@@ -1,5 +1,8 @@
-use super::{schema::SCHEMA_VERSION, *};
-use rusqlite::Row;
+use super::{
+    schema::{LATEST, VERSIONS},
+    *,
+};
+use rusqlite::{Row, params};
 use std::{ffi::OsString, os::unix::ffi::OsStringExt};
 
 fn order(waits: bool) -> Order {
@@ -85,34 +88,19 @@ fn everything_is_there_when_it_is_opened_again() {
 fn a_database_of_version_1_keeps_its_torrents_in_their_order() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("session.db");
-    let (database, _) = Database::open(&path).unwrap();
-    (0..3).for_each(|number| database.write(Write::Torrent(Box::new(torrent(number)))));
-    drop(database);
     let connection = Connection::open(&path).unwrap();
-    let back = "
-        DROP TABLE groups;
-        ALTER TABLE torrents DROP COLUMN rank;
-        UPDATE torrents SET options = '{\"labels\":[\"x\"]}';
-        CREATE TABLE of_hash (
-            info_hash BLOB PRIMARY KEY REFERENCES torrents(info_hash) ON DELETE CASCADE,
-            downloaded INTEGER NOT NULL, uploaded INTEGER NOT NULL, corrupt INTEGER NOT NULL,
-            seconds_downloading INTEGER NOT NULL, seconds_seeding INTEGER NOT NULL,
-            activity_date INTEGER NOT NULL, done_date INTEGER NOT NULL
-        ) WITHOUT ROWID;
-        INSERT INTO of_hash SELECT info_hash, downloaded, uploaded, corrupt, seconds_downloading,
-            seconds_seeding, activity_date, done_date FROM totals JOIN torrents USING (number);
-        DROP TABLE totals;
-        ALTER TABLE of_hash RENAME TO totals;
-        CREATE TABLE of_hash (
-            info_hash BLOB PRIMARY KEY REFERENCES torrents(info_hash) ON DELETE CASCADE,
-            data BLOB NOT NULL
-        );
-        INSERT INTO of_hash SELECT info_hash, data FROM resume JOIN torrents USING (number);
-        DROP TABLE resume;
-        ALTER TABLE of_hash RENAME TO resume;
-        DELETE FROM resume WHERE info_hash = x'0101010101010101010101010101010101010101';
-    ";
-    connection.execute_batch(back).unwrap();
+    connection.execute_batch(VERSIONS[0]).unwrap();
+    for number in 0..3 {
+        let hash = [number; 20];
+        let torrent =
+            "INSERT INTO torrents VALUES (?1, ?2, x'00', x'2f', 1, 5, '{\"labels\":[\"x\"]}')";
+        connection.execute(torrent, params![number + 1, hash]).unwrap();
+        let totals = "INSERT INTO totals VALUES (?1, 0, 1 << 60, 0, 0, 0, 0, 0)";
+        connection.execute(totals, [hash]).unwrap();
+        if number != 1 {
+            connection.execute("INSERT INTO resume VALUES (?1, x'07')", [hash]).unwrap();
+        }
+    }
     connection.pragma_update(None, "user_version", 1).unwrap();
     drop(connection);
     let (database, stored) = Database::open(&path).unwrap();
@@ -159,7 +147,7 @@ fn a_database_of_a_newer_version_is_left_alone() {
     let path = folder.path().join("session.db");
     drop(Database::open(&path).unwrap());
     let connection = Connection::open(&path).unwrap();
-    connection.pragma_update(None, "user_version", SCHEMA_VERSION + 1).unwrap();
+    connection.pragma_update(None, "user_version", LATEST + 1).unwrap();
     drop(connection);
     assert!(matches!(Database::open(&path), Err(DatabaseError::TooNew(_))));
 }
