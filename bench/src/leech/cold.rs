@@ -1,5 +1,8 @@
-//! A leecher of data in memory, alone and then beside leechers of data that is only on the disk:
-//! do those whom a client makes wait for the disk hold up those who need not wait?
+//! A leecher of data in memory, alone and beside leechers of data that is only on the disk: do those
+//! whom a client makes wait for the disk hold up those who need not wait?
+//!
+//! Both are measured by turns, in short slices, so that what else the machine does, and a core that its
+//! host takes away now and then, is the same for both.
 //!
 //! The cold data is the hot data over and over, so that it can be checked without being read here.
 //! Its pieces are asked for in a scattered order and each once, so that none is in memory when it
@@ -8,6 +11,7 @@
 use std::{
     fs::File,
     io::ErrorKind,
+    mem,
     net::SocketAddr,
     ops::Range,
     os::fd::AsRawFd,
@@ -24,7 +28,7 @@ use serde::Serialize;
 use super::{Connection, Order, Scratch, Totals, open};
 use crate::{
     data,
-    measure::{Percentiles, Usage, Watch},
+    measure::{Percentiles, Watch},
     torrent::Torrent,
 };
 
@@ -33,6 +37,10 @@ use crate::{
 const HOT_PIECES: u32 = 64;
 /// How long the hot leecher runs before it is measured.
 const WARM_UP: f64 = 1.0;
+/// How long the cold ones ask before each slice.
+const LEAD: f64 = 0.1;
+/// How long they may take to get the last of what they have asked for.
+const REST_WITHIN: f64 = 5.0;
 /// Share of the cold data after which its measurement ends.
 const PART: f64 = 0.9;
 /// One block in this many is compared whole.
@@ -63,9 +71,12 @@ pub struct Cold {
     /// Requests that every leecher keeps in flight
     #[arg(long, default_value_t = 16)]
     requests: usize,
-    /// Length of each of the two measurements
+    /// Seconds that the hot leecher is measured alone, and again beside the others
     #[arg(long, default_value_t = 5.0)]
     seconds: f64,
+    /// Slices of each of the two
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
+    slices: u32,
     /// Seconds that the client may take to unchoke all
     #[arg(long, default_value_t = 30.0)]
     unchoke_within: f64,
@@ -87,9 +98,10 @@ struct Report {
     cold_unchoked: usize,
     /// Share of the cold data that stayed in memory although it was dropped.
     cold_resident: f64,
-    /// Of the second measurement.
-    #[serde(flatten)]
-    usage: Usage,
+    /// Length of the measurement beside; shorter than asked for when the cold data ran out.
+    seconds: f64,
+    /// The client's processor time in it.
+    cpu_seconds: f64,
 }
 
 pub fn run(options: &Cold) -> Result<()> {
@@ -102,33 +114,64 @@ pub fn run(options: &Cold) -> Result<()> {
     let cold_resident = drop_cached(&options.cold_data)?;
     let mut load = Load::new(options, &map)?;
     load.connect(&hot, HOT..1)?;
-    load.pull(WARM_UP, u64::MAX)?;
-    let alone = load.pull(options.seconds, u64::MAX)?;
-    let hot_alone = load.hot.latency.percentiles();
+    load.pull(WARM_UP)?;
     load.connect(&cold, 1..1 + options.connections)?;
     let cold_unchoked = load.count(|connection| !connection.is_choked()).saturating_sub(1);
     ensure!(cold_unchoked > 0, "the client unchoked no leecher of the cold data");
-    let beside = load.pull(options.seconds, (cold.length as f64 * PART) as u64)?;
+    let (mut alone, mut beside) = (Pulled::new(), Pulled::new());
+    let seconds = options.seconds / f64::from(options.slices);
+    let enough = (cold.length as f64 * PART) as u64;
+    for _ in 0..options.slices {
+        load.pull_into(&mut alone, seconds)?;
+        load.asking = Ask::All;
+        load.pull(LEAD)?;
+        load.pull_into(&mut beside, seconds)?;
+        load.asking = Ask::Hot;
+        load.rest()?;
+        if beside.cold.bytes + load.pulled.cold.bytes >= enough {
+            break;
+        }
+    }
     let report = Report {
-        hot_alone,
-        hot_alone_mib_per_second: alone.hot,
-        hot_beside: load.hot.latency.percentiles(),
-        hot_beside_mib_per_second: beside.hot,
-        cold: load.cold.latency.percentiles(),
-        cold_mib_per_second: beside.cold,
+        hot_alone: alone.hot.latency.percentiles(),
+        hot_alone_mib_per_second: alone.rate(&alone.hot),
+        hot_beside: beside.hot.latency.percentiles(),
+        hot_beside_mib_per_second: beside.rate(&beside.hot),
+        cold: beside.cold.latency.percentiles(),
+        cold_mib_per_second: beside.rate(&beside.cold),
         cold_unchoked,
         cold_resident,
-        usage: beside.usage,
+        seconds: beside.seconds,
+        cpu_seconds: beside.cpu_seconds,
     };
     println!("{}", serde_json::to_string(&report)?);
     Ok(())
 }
 
-/// MiB a second of both kinds, and what they cost the client.
+/// Who asks for blocks.
+#[derive(Clone, Copy, PartialEq)]
+enum Ask {
+    Hot,
+    All,
+}
+
+/// What came in over all slices of a kind, and what it cost the client.
 struct Pulled {
-    hot: f64,
-    cold: f64,
-    usage: Usage,
+    hot: Totals,
+    cold: Totals,
+    seconds: f64,
+    cpu_seconds: f64,
+}
+
+impl Pulled {
+    fn new() -> Pulled {
+        Pulled { hot: Totals::new(), cold: Totals::new(), seconds: 0.0, cpu_seconds: 0.0 }
+    }
+
+    /// MiB a second.
+    fn rate(&self, totals: &Totals) -> f64 {
+        totals.bytes as f64 / self.seconds / f64::from(1 << 20)
+    }
 }
 
 struct Load<'a> {
@@ -138,10 +181,9 @@ struct Load<'a> {
     events: Events,
     connections: Vec<Option<Connection<'a>>>,
     scratch: Scratch,
-    hot: Totals,
-    cold: Totals,
-    /// Connections from here on do not ask yet.
-    asking: usize,
+    asking: Ask,
+    /// Of the slice under way, or what came between slices.
+    pulled: Pulled,
 }
 
 impl<'a> Load<'a> {
@@ -153,9 +195,8 @@ impl<'a> Load<'a> {
             events: Events::with_capacity(1024),
             connections: Vec::new(),
             scratch: Scratch::new(),
-            hot: Totals::new(),
-            cold: Totals::new(),
-            asking: 0,
+            asking: Ask::Hot,
+            pulled: Pulled::new(),
         })
     }
 
@@ -183,49 +224,65 @@ impl<'a> Load<'a> {
         Ok(())
     }
 
-    /// Asks for blocks over all connections for so long, or until so many cold bytes have come.
-    fn pull(&mut self, seconds: f64, cold_bytes: u64) -> Result<Pulled> {
-        self.asking = self.connections.len();
-        (self.hot, self.cold) = (Totals::new(), Totals::new());
-        let now = Instant::now();
-        for number in 0..self.asking {
-            self.serve(number, now)?;
+    /// Takes in blocks for so long.
+    fn pull(&mut self, seconds: f64) -> Result<()> {
+        let begun = Instant::now();
+        for number in 0..self.connections.len() {
+            self.serve(number, begun)?;
         }
-        let mut watch = Watch::start(self.options.client_pid)?;
-        while watch.elapsed().as_secs_f64() < seconds && self.cold.bytes < cold_bytes {
-            let now = self.turn()?;
-            watch.sample(now)?;
+        while begun.elapsed().as_secs_f64() < seconds {
+            self.turn()?;
             ensure!(self.connections[HOT].is_some(), "the client closed the hot connection");
         }
-        let taken = watch.elapsed().as_secs_f64();
-        let rate = |bytes: u64| bytes as f64 / taken / f64::from(1 << 20);
-        Ok(Pulled {
-            hot: rate(self.hot.bytes),
-            cold: rate(self.cold.bytes),
-            usage: watch.usage(self.hot.bytes + self.cold.bytes, taken)?,
-        })
+        Ok(())
     }
 
-    /// Waits for sockets and serves those that are ready, the hot one first: it is measured.
-    fn turn(&mut self) -> Result<Instant> {
+    /// Takes in blocks for so long, and counts them there.
+    fn pull_into(&mut self, pulled: &mut Pulled, seconds: f64) -> Result<()> {
+        mem::swap(&mut self.pulled, pulled);
+        let watch = Watch::start(self.options.client_pid)?;
+        self.pull(seconds)?;
+        self.pulled.seconds += watch.elapsed().as_secs_f64();
+        self.pulled.cpu_seconds += watch.cpu_seconds()?;
+        mem::swap(&mut self.pulled, pulled);
+        Ok(())
+    }
+
+    /// Waits until what the cold leechers have asked for has come.
+    fn rest(&mut self) -> Result<()> {
+        let begun = Instant::now();
+        while self.connections[HOT + 1..].iter().flatten().any(Connection::is_waiting)
+            && begun.elapsed().as_secs_f64() < REST_WITHIN
+        {
+            self.turn()?;
+        }
+        Ok(())
+    }
+
+    /// Waits for sockets and serves those that are ready. The hot one, which is measured, is first, and
+    /// again after each of the others, so that it does not wait for them here.
+    fn turn(&mut self) -> Result<()> {
         match self.poll.poll(&mut self.events, Some(Duration::from_millis(20))) {
             Err(error) if error.kind() != ErrorKind::Interrupted => return Err(error.into()),
             _ => {}
         }
-        let now = Instant::now();
         let mut ready: Vec<usize> = self.events.iter().map(|event| event.token().0).collect();
         ready.sort_unstable();
         for number in ready {
-            self.serve(number, now)?;
+            self.serve(number, Instant::now())?;
+            if number != HOT {
+                self.serve(HOT, Instant::now())?;
+            }
         }
-        Ok(now)
+        Ok(())
     }
 
     fn serve(&mut self, number: usize, now: Instant) -> Result<()> {
         let Some(connection) = &mut self.connections[number] else { return Ok(()) };
-        let totals = if number == HOT { &mut self.hot } else { &mut self.cold };
+        let pulled = &mut self.pulled;
+        let totals = if number == HOT { &mut pulled.hot } else { &mut pulled.cold };
         let served = connection.read(&mut self.scratch, totals, CHECK_EVERY, now).and_then(|()| {
-            if number < self.asking {
+            if number == HOT || self.asking == Ask::All {
                 connection.ask(self.options.requests, now);
             }
             connection.flush()

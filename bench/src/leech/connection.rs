@@ -123,6 +123,11 @@ impl<'a> Connection<'a> {
         self.choked
     }
 
+    /// Whether something that was asked for has not come.
+    pub fn is_waiting(&self) -> bool {
+        !self.asked.is_empty()
+    }
+
     /// Whether the client's handshake has come.
     pub fn is_greeted(&self) -> bool {
         !matches!(self.expect, Expect::Handshake)
