@@ -1,5 +1,6 @@
-//! The thread pool that carries out file operations of the mio driver, and of the io_uring driver the
-//! hints: the kernel's own threads for those have the weight of the ring's, whom they keep waiting.
+//! The thread pools that carry out file operations: all of the mio driver's, and of both drivers the
+//! hints to read ahead. The kernel's own threads for those have the weight of the ring's, whom they keep
+//! waiting.
 //!
 //! It grows while all its threads are held by disks that do not answer, so that others are served.
 #![allow(unsafe_code)]
@@ -60,12 +61,14 @@ struct Hands {
     waker: Waker,
     /// Further workers that are not needed any more.
     surplus: Arc<AtomicUsize>,
+    /// Steps by which a worker is nicer than the ring's thread.
+    nice: i32,
 }
 
 impl Hands {
     /// Works until the pool ends; a further worker until nothing has come for so long, or it is told.
     fn run(self, idle_for: Option<Duration>) {
-        process::step_back(limits::FILE_THREADS_NICE);
+        process::step_back(self.nice);
         let next = || match idle_for {
             Some(time) => self.queue.recv_timeout(time).ok(),
             None => self.queue.recv().ok(),
@@ -120,6 +123,10 @@ enum Outcome {
 
 impl FilePool {
     pub(crate) fn new(threads: usize, waker: &Waker) -> io::Result<FilePool> {
+        FilePool::with_nice(threads, limits::FILE_THREADS_NICE, waker)
+    }
+
+    fn with_nice(threads: usize, nice: i32, waker: &Waker) -> io::Result<FilePool> {
         let (jobs, queue) = unbounded();
         let (done, results) = unbounded();
         let mut pool = FilePool {
@@ -127,7 +134,7 @@ impl FilePool {
             results,
             workers: Vec::new(),
             threads: threads.max(1),
-            hands: Hands { queue, done, waker: waker.clone(), surplus: Arc::default() },
+            hands: Hands { queue, done, waker: waker.clone(), surplus: Arc::default(), nice },
             idle_for: limits::FILE_THREAD_IDLE,
             grown: Instant::now(),
             last_patience: LAST_PATIENCE,
@@ -141,8 +148,9 @@ impl FilePool {
     }
 
     /// One for what nobody waits for in the end.
-    pub(crate) fn for_hints(waker: &Waker) -> io::Result<FilePool> {
-        let mut pool = FilePool::new(limits::HINT_THREADS, waker)?;
+    fn for_hints(waker: &Waker) -> io::Result<FilePool> {
+        let (threads, nice) = (limits::HINT_THREADS, limits::HINT_THREADS_NICE);
+        let mut pool = FilePool::with_nice(threads, nice, waker)?;
         pool.last_patience = Duration::ZERO;
         Ok(pool)
     }
@@ -208,6 +216,29 @@ impl FilePool {
             Outcome::Stat(stat) => done.stat = Some(stat),
         }
         Some(done)
+    }
+}
+
+/// Threads for hints, from the first one on.
+#[derive(Default)]
+pub(crate) struct Hints(Option<FilePool>);
+
+impl Hints {
+    /// Takes a hint. Gives back what is none, and hints if there can be no threads for them.
+    pub(crate) fn submit(&mut self, op: FileOp, token: Token, waker: &Waker) -> Option<FileOp> {
+        if !matches!(op, FileOp::WillNeed { .. }) {
+            return Some(op);
+        }
+        if self.0.is_none() {
+            self.0 = FilePool::for_hints(waker).ok();
+        }
+        let Some(pool) = &mut self.0 else { return Some(op) };
+        pool.submit(op, token);
+        None
+    }
+
+    pub(crate) fn finished(&mut self) -> Option<FileDone> {
+        self.0.as_mut()?.finished()
     }
 }
 

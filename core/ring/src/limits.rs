@@ -39,8 +39,12 @@ pub const FILE_THREADS_MOST: usize = 256;
 /// Those beyond [`FILE_THREADS`] end when they have had nothing to do for so long.
 pub const FILE_THREAD_IDLE: Duration = Duration::from_secs(10);
 
-/// Threads of the io_uring driver for hints to read ahead, which take the processor and seldom wait.
+/// Threads for hints to read ahead, which take the processor and seldom wait.
 pub const HINT_THREADS: usize = 2;
+
+/// Steps by which those threads are nicer than the ring's: both together have 3 % of a busy core's weight.
+/// Where the core has more to give, they take it.
+pub const HINT_THREADS_NICE: i32 = 19;
 
 /// Bytes that a hint's thread has read ahead at a time: where the kernel does not interrupt itself, the
 /// ring's thread waits until it has the memory for them.

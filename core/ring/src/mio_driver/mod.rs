@@ -8,7 +8,7 @@ use crate::{
     ConnId, Event, FileOp, ListenerId, RingConfig, SendBatch, Token, Waker,
     buffer::RecvArena,
     driver::{Driver, DriverKind},
-    file_pool::FilePool,
+    file_pool::{FilePool, Hints},
     limits, net,
     rest::Rest,
     slots::Slots,
@@ -42,6 +42,7 @@ pub(crate) struct MioDriver {
     /// Connections that may have more to read, in the order of their turns.
     readable: VecDeque<u32>,
     files: FilePool,
+    hints: Hints,
     waker: Waker,
     batches: Vec<SendBatch>,
     /// Events that arose outside of a wait.
@@ -83,6 +84,7 @@ impl MioDriver {
             conns: Slots::default(),
             readable: VecDeque::new(),
             files: FilePool::new(config.file_threads, &waker)?,
+            hints: Hints::default(),
             waker,
             batches: Vec::new(),
             early: Vec::new(),
@@ -427,7 +429,9 @@ impl Driver for MioDriver {
     }
 
     fn submit(&mut self, op: FileOp, token: Token) {
-        self.files.submit(op, token);
+        if let Some(op) = self.hints.submit(op, token, &self.waker) {
+            self.files.submit(op, token);
+        }
     }
 
     fn trim(&mut self) {
@@ -451,9 +455,8 @@ impl Driver for MioDriver {
         events.append(&mut self.early);
         self.dispatch(events);
         self.read_all(events);
-        while let Some(done) = self.files.finished() {
-            events.push(Event::File(done));
-        }
+        let done = || self.files.finished().or_else(|| self.hints.finished());
+        events.extend(std::iter::from_fn(done).map(Event::File));
         self.conns.end_wait();
         Ok(())
     }

@@ -14,7 +14,7 @@ use crate::{
     ConnId, Event, FileOp, ListenerId, RingConfig, SendBatch, Token, Waker,
     buffer::RecvArena,
     driver::{Driver, DriverKind, os_result},
-    file_pool::FilePool,
+    file_pool::Hints,
     limits, net,
     rest::Rest,
 };
@@ -41,8 +41,7 @@ pub(crate) struct UringDriver {
     conns: Conns,
     sends: Sends,
     files: Slab<Box<Pending>>,
-    /// For hints, from the first one on.
-    hints: Option<FilePool>,
+    hints: Hints,
     waker: Waker,
     /// Connections whose receive ended for want of buffers, to be armed again at the next wait.
     starved: Vec<u32>,
@@ -116,7 +115,7 @@ impl UringDriver {
             conns: Conns::default(),
             sends: Sends::new(zero_copy),
             files: Slab::new(),
-            hints: None,
+            hints: Hints::default(),
             waker: config.waker.clone().map_or_else(Waker::new, Ok)?,
             starved: Vec::new(),
             completed: Vec::new(),
@@ -386,14 +385,6 @@ impl UringDriver {
         self.push(entry);
     }
 
-    /// Without threads of its own the kernel's are good enough.
-    fn hints(&mut self) -> Option<&mut FilePool> {
-        if self.hints.is_none() {
-            self.hints = FilePool::for_hints(&self.waker).ok();
-        }
-        self.hints.as_mut()
-    }
-
     fn wake_listeners(&mut self) {
         let now = Instant::now();
         let rested: Vec<usize> = self
@@ -532,11 +523,7 @@ impl Driver for UringDriver {
     }
 
     fn submit(&mut self, op: FileOp, token: Token) {
-        if let FileOp::WillNeed { .. } = op
-            && let Some(hints) = self.hints()
-        {
-            return hints.submit(op, token);
-        }
+        let Some(op) = self.hints.submit(op, token, &self.waker) else { return };
         match Pending::new(op, token) {
             Ok(pending) => self.submit_file(pending),
             Err(event) => self.early.push(event),
@@ -570,9 +557,7 @@ impl Driver for UringDriver {
             self.handle(user_data, result, flags, events);
         }
         self.completed = completed;
-        if let Some(hints) = &mut self.hints {
-            events.extend(std::iter::from_fn(|| hints.finished()).map(Event::File));
-        }
+        events.extend(std::iter::from_fn(|| self.hints.finished()).map(Event::File));
         self.conns.end_wait();
         Ok(())
     }
