@@ -52,6 +52,10 @@ pub(crate) const CHUNK: u64 = 1 << 20;
 /// Remembered requests to read ahead: one for each piece that peers read cold at the same time.
 pub(crate) const READ_AHEADS: usize = 1024;
 
+/// Bytes of a piece in which one cold block at a time is read for peers: as many as many clients ask for
+/// at a time, and few enough that peers in different parts of a long piece do not wait for each other.
+pub(crate) const REGION: u32 = 256 * 1024;
+
 /// Bytes copied at a time from the part file to a file that became wanted.
 pub(crate) const COPY_LENGTH: u64 = 1 << 20;
 

@@ -93,10 +93,19 @@ impl Peer {
     }
 }
 
+/// A block that was not in memory when its turn came.
 pub(super) struct Fetched {
     pub(super) block: BlockRange,
-    /// Where its bytes are; `None` if they could not be read.
-    pub(super) data: Option<(Rc<Buf>, Range<usize>)>,
+    pub(super) data: Data,
+}
+
+/// Where the bytes of such a block are.
+pub(super) enum Data {
+    Read(Rc<Buf>, Range<usize>),
+    /// Most likely in memory by now.
+    Arrived,
+    /// They could not be read.
+    None,
 }
 
 impl Conn {

@@ -2,7 +2,7 @@
 
 use super::{
     Shard,
-    conn::{Conn, Fetched, Stage},
+    conn::{Conn, Data, Fetched, Stage},
     messages::Report,
     tick::publish_progress,
 };
@@ -23,11 +23,16 @@ impl Shard {
         }
         match event {
             StoreEvent::Fetched { cookie, block, data, range_in_buf, .. } => {
-                let fetched = Fetched { block, data: Some((data, range_in_buf)) };
-                self.on_fetched(ConnId::from_bits(cookie), fetched);
+                let data = Data::Read(data, range_in_buf);
+                self.on_fetched(ConnId::from_bits(cookie), Fetched { block, data });
+            }
+            StoreEvent::Arrived { cookie, block, .. } => {
+                let data = Data::Arrived;
+                self.on_fetched(ConnId::from_bits(cookie), Fetched { block, data });
             }
             StoreEvent::FetchFailed { key, cookie, block, error } => {
-                self.on_fetched(ConnId::from_bits(cookie), Fetched { block, data: None });
+                let data = Data::None;
+                self.on_fetched(ConnId::from_bits(cookie), Fetched { block, data });
                 if !matches!(error, StorageError::Busy) {
                     self.trouble(key, &error);
                 }
@@ -84,7 +89,7 @@ impl Shard {
     fn on_fetched(&mut self, id: ConnId, fetched: Fetched) {
         let Some(Conn { stage: Stage::Peer(peer), .. }) = self.conns.get(id) else { return };
         peer.fetching = peer.fetching.saturating_sub(1);
-        if fetched.data.is_none() && !peer.fast {
+        if matches!(fetched.data, Data::None) && !peer.fast {
             // It has no way to be told, and must not wait for ever.
             self.close(id, Reason::Closed);
             return;

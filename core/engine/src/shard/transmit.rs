@@ -6,7 +6,7 @@
 
 use super::{
     Shard,
-    conn::{Conn, Fetched, Stage},
+    conn::{Conn, Data, Fetched, Stage},
     messages::Report,
 };
 use crate::limits;
@@ -168,16 +168,20 @@ impl Shard {
         self.slice.count(self.now, fetched + transmit.blocks.len(), is_cold);
         batch.push_bytes(&transmit.control);
         let mut payload = 0;
+        let new = transmit.blocks.len();
         for Fetched { block, data } in peer.fetched.drain(..fetched) {
             match data {
-                Some((data, range)) => {
+                Data::Read(data, range) => {
                     payload += u64::from(block.length());
                     batch.push_bytes(&header(block));
                     batch.push_buf(data, range);
                 }
-                None => batch.push_bytes(&rejection(block)),
+                Data::Arrived => transmit.blocks.push(block),
+                Data::None => batch.push_bytes(&rejection(block)),
             }
         }
+        // Those that were asked for first.
+        transmit.blocks.rotate_left(new);
         for &block in &transmit.blocks {
             let mark = batch.mark();
             batch.push_bytes(&header(block));

@@ -4,10 +4,16 @@ use super::{
     Store, StoreEvent, StoreKey, Task,
     jobs::{JobKind, Work},
 };
-use crate::{StorageError, limits::READ_AHEADS};
+use crate::{
+    StorageError,
+    limits::{READ_AHEADS, REGION},
+};
 use metainfo::{BlockRange, PieceIndex, Span};
 use ring::Ring;
-use std::rc::Rc;
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    rc::Rc,
+};
 
 /// What was last asked to be read ahead, by torrent and piece: so that the first of a piece's blocks
 /// asks for the rest of it, and the others do not ask again.
@@ -55,10 +61,68 @@ impl ReadAhead {
     }
 }
 
+/// Blocks that wait for a neighbour to be read. What is asked to be read ahead comes with it, so most of
+/// them are in memory then, and need no read of their own: each would take a thread of the kernel's,
+/// and all these threads would want the core at the same moment, when the disk has answered.
+#[derive(Default)]
+pub(super) struct Neighbours {
+    /// By the region of which a block is being read.
+    waiting: HashMap<Region, Vec<Waiting>>,
+    count: usize,
+}
+
+/// Neighbours are those in the same part of a piece.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct Region {
+    key: StoreKey,
+    piece: PieceIndex,
+    number: u32,
+}
+
+struct Waiting {
+    cookie: u64,
+    block: BlockRange,
+}
+
+impl Region {
+    fn of(key: StoreKey, block: BlockRange) -> Region {
+        Region { key, piece: block.piece(), number: block.begin() / REGION }
+    }
+}
+
+impl Neighbours {
+    /// Has the block wait if one of its neighbours is being read. Otherwise it is read, and others
+    /// wait for it.
+    fn wait(&mut self, key: StoreKey, block: BlockRange, cookie: u64) -> bool {
+        match self.waiting.entry(Region::of(key, block)) {
+            Entry::Occupied(mut waiting) => {
+                waiting.get_mut().push(Waiting { cookie, block });
+                self.count += 1;
+                true
+            }
+            Entry::Vacant(first) => {
+                first.insert(Vec::new());
+                false
+            }
+        }
+    }
+
+    /// Those that waited for this one.
+    fn end(&mut self, key: StoreKey, block: BlockRange) -> Vec<Waiting> {
+        let waiting = self.waiting.remove(&Region::of(key, block)).unwrap_or_default();
+        self.count -= waiting.len();
+        waiting
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.count
+    }
+}
+
 impl Store {
     /// Reads a block that [`Store::push_block`] found cold, and asks for the rest of its piece to be
-    /// read ahead; [`StoreEvent::Fetched`] or [`StoreEvent::FetchFailed`] follows with the cookie.
-    /// Opens what must be opened. While the disk is silent, what is in memory is had at once.
+    /// read ahead; [`StoreEvent::Fetched`], [`StoreEvent::FetchFailed`] or [`StoreEvent::Arrived`] follows
+    /// with the cookie. Opens what must be opened. While the disk is silent, what is in memory is had at once.
     pub fn fetch(&mut self, ring: &mut Ring, key: StoreKey, block: BlockRange, cookie: u64) {
         if self.lanes.is_silent(key.lane)
             && let Some(data) = self.read_at_once(ring, key, block)
@@ -67,9 +131,14 @@ impl Store {
             let event = StoreEvent::Fetched { key, cookie, block, data, range_in_buf };
             return self.emit(key, event);
         }
-        if self.lanes.in_line(key.lane) >= self.limits.in_line {
+        if self.lanes.in_line(key.lane) + self.neighbours.count() >= self.limits.in_line {
             let error = StorageError::Busy;
             return self.emit(key, StoreEvent::FetchFailed { key, cookie, block, error });
+        }
+        // Elsewhere it could not be told what has come along.
+        let leads = self.is_mapped(key, block);
+        if leads && self.neighbours.wait(key, block, cookie) {
+            return;
         }
         let Some(torrent) = self.torrents.get(key) else { return };
         let geometry = torrent.layout.geometry();
@@ -79,7 +148,7 @@ impl Store {
             geometry.length_of(block.piece()),
             self.limits.read_ahead,
         );
-        self.read(ring, key, block, cookie);
+        self.read(ring, key, block, cookie, leads);
         if let Some((begin, end)) = ahead {
             self.ask_ahead(ring, key, block.piece(), begin, end);
         }
@@ -90,16 +159,23 @@ impl Store {
         let Some(torrent) = self.torrents.get(key) else { return };
         let geometry = torrent.layout.geometry();
         if let Some(block) = geometry.range(piece.get(), 0, geometry.length_of(piece)) {
-            self.read(ring, key, block, cookie);
+            self.read(ring, key, block, cookie, false);
         }
     }
 
-    fn read(&mut self, ring: &mut Ring, key: StoreKey, block: BlockRange, cookie: u64) {
+    fn read(
+        &mut self,
+        ring: &mut Ring,
+        key: StoreKey,
+        block: BlockRange,
+        cookie: u64,
+        leads: bool,
+    ) {
         let Some(torrent) = self.torrents.get(key) else { return };
         let spans: Vec<Span> = torrent.layout.range_spans(block).collect();
         let is_one = matches!(spans.as_slice(), [only] if !only.pad);
         let data = (!is_one).then(|| ring.buffers().get(block.length() as usize));
-        let job = self.begin_job(key, JobKind::Fetch { cookie, block, data });
+        let job = self.begin_job(key, JobKind::Fetch { cookie, block, data, leads });
         let mut at = 0;
         for span in spans {
             let length = span.length as usize;
@@ -112,6 +188,13 @@ impl Store {
             at += length;
         }
         self.end_task(ring, job, Ok(()));
+    }
+
+    /// A block has been read, or could not be: its neighbours may try again.
+    pub(super) fn end_waiting(&mut self, key: StoreKey, block: BlockRange) {
+        for Waiting { cookie, block } in self.neighbours.end(key, block) {
+            self.emit(key, StoreEvent::Arrived { key, cookie, block });
+        }
     }
 
     fn zero(&mut self, job: usize, at: usize, length: usize) {

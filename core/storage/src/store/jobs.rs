@@ -114,6 +114,8 @@ pub(super) enum JobKind {
         cookie: u64,
         block: BlockRange,
         data: Option<Buf>,
+        /// Whether neighbours wait for it ([`super::fetch`]).
+        leads: bool,
     },
     Write {
         piece: PieceIndex,
@@ -340,7 +342,7 @@ impl Store {
     fn end_job(&mut self, ring: &mut Ring, job: Job) {
         let Job { key, error, .. } = job;
         match job.kind {
-            JobKind::Fetch { cookie, block, data } => {
+            JobKind::Fetch { cookie, block, data, leads } => {
                 let event = match (error, data) {
                     (None, Some(data)) => StoreEvent::Fetched {
                         key,
@@ -355,6 +357,9 @@ impl Store {
                     }
                 };
                 self.emit(key, event);
+                if leads {
+                    self.end_waiting(key, block);
+                }
             }
             JobKind::Write { piece } => self.on_piece_done(key, piece, error),
             JobKind::Sync { pieces, files, folders } => match error {

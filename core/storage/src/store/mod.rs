@@ -20,7 +20,7 @@ pub use torrent::{Allocation, StoreKey, TorrentFiles};
 
 use crate::{FileStamp, StorageError, StoreLimits, mapping};
 use adopt::Adoption;
-use fetch::ReadAhead;
+use fetch::{Neighbours, ReadAhead};
 use files::OpenFiles;
 use jobs::{Job, Op, Task};
 use lanes::Lanes;
@@ -54,6 +54,16 @@ pub enum StoreEvent {
         data: Rc<Buf>,
         /// at this place.
         range_in_buf: Range<usize>,
+    },
+    /// A neighbour of a block that [`Store::fetch`] was asked for has been read, and the block has most
+    /// likely come with it: [`Store::push_block`] tells, and if not, it is to be fetched again.
+    Arrived {
+        /// Whose it is.
+        key: StoreKey,
+        /// The request's own number.
+        cookie: u64,
+        /// Which bytes of the torrent.
+        block: BlockRange,
     },
     /// They could not be read. Files that turned out wrong are opened anew at the next request.
     FetchFailed {
@@ -128,6 +138,7 @@ impl StoreEvent {
     pub fn key(&self) -> StoreKey {
         match self {
             StoreEvent::Fetched { key, .. }
+            | StoreEvent::Arrived { key, .. }
             | StoreEvent::FetchFailed { key, .. }
             | StoreEvent::PieceWritten { key, .. }
             | StoreEvent::WriteFailed { key, .. }
@@ -170,6 +181,7 @@ pub struct Store {
     adoptions: Slab<Adoption>,
     lanes: Lanes,
     read_ahead: ReadAhead,
+    neighbours: Neighbours,
     watch_hand: usize,
     starved: Vec<Starved>,
     zeros: Rc<dyn PinnedBytes>,
@@ -190,6 +202,7 @@ impl Store {
             ops: Slab::new(),
             adoptions: Slab::new(),
             read_ahead: ReadAhead::default(),
+            neighbours: Neighbours::default(),
             watch_hand: 0,
             starved: Vec::new(),
             zeros: mapping::zeros(),
@@ -246,9 +259,10 @@ impl Store {
         &self.limits
     }
 
-    /// Operations under way, and those in line behind them.
+    /// Operations under way, and those in line behind them, with the blocks that wait for a neighbour.
     pub fn load(&self) -> (usize, usize) {
-        self.lanes.load()
+        let (under_way, in_line) = self.lanes.load();
+        (under_way, in_line + self.neighbours.count())
     }
 
     /// Whether nothing is under way or in line.

@@ -39,6 +39,14 @@ impl Store {
         })
     }
 
+    /// Whether the files of the block are mapped, so that it can be told what of them is in memory.
+    pub(super) fn is_mapped(&mut self, key: StoreKey, block: BlockRange) -> bool {
+        let Some(torrent) = self.torrents.get(key) else { return false };
+        let (files, limits) = (&mut self.files, &self.limits);
+        let mut spans = torrent.layout.range_spans(block);
+        spans.all(|span| span.pad || mapped_source(torrent, files, &span, limits).is_some())
+    }
+
     /// A block of several files: all of it or nothing.
     fn push_spans(
         &mut self,

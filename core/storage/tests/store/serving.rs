@@ -1,11 +1,15 @@
 //! Blocks that are asked for: from mappings, from the disk, and while it is silent.
 
-use crate::common::{Shard, drivers, sample, written};
+use crate::common::{Sample, Shard, drivers, sample, written};
 use crate::{all_blocks_are_served, files_are_as_in};
 use metainfo::BLOCK_LENGTH;
-use ringseed_storage::{Pushed, StorageError, StoreEvent, StoreLimits, TorrentFiles, part_file};
+use ring::DriverChoice;
+use ringseed_storage::{
+    Pushed, StorageError, StoreEvent, StoreKey, StoreLimits, TorrentFiles, part_file,
+};
 use std::{
     fs,
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -124,6 +128,110 @@ fn while_the_disk_is_silent_what_is_in_memory_is_copied_and_nothing_is_sent_from
         shard.serve(key, block).unwrap();
         assert!(shard.serve(key, block).unwrap().1, "from the mapping again");
     }
+}
+
+/// A shard that has the sample's only file open and mapped, and nothing of it in memory.
+fn cold(
+    driver: DriverChoice,
+    limits: StoreLimits,
+    sample: &Sample,
+    to: &Path,
+) -> (Shard, StoreKey) {
+    sample.lay_down(to);
+    let mut shard = Shard::new(driver, limits);
+    let key = shard.store.add(sample.files(to));
+    let first = sample.layout.geometry().range(0, 0, BLOCK_LENGTH).unwrap();
+    // Nothing is sent from the mapping: pages that a mapping has touched stay.
+    shard.serve(key, first).unwrap();
+    let mut batch = ring::SendBatch::default();
+    shard.store.push_block(shard.now, key, first, &mut batch).unwrap();
+    let file = fs::File::open(sample.path(to, 0)).unwrap();
+    file.sync_all().unwrap();
+    rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).unwrap();
+    shard.now += Duration::from_secs(5);
+    (shard, key)
+}
+
+/// Every block is asked for at once, and none is in memory; else the test is skipped.
+fn fetch_all(shard: &mut Shard, key: StoreKey, sample: &Sample) -> Option<()> {
+    let geometry = sample.layout.geometry();
+    let blocks = geometry.pieces().flat_map(|piece| geometry.blocks(piece));
+    for (number, block) in blocks.enumerate() {
+        let mut batch = ring::SendBatch::default();
+        if shard.store.push_block(shard.now, key, block, &mut batch).unwrap() == Pushed::Done {
+            machine::skip("the page cache does not let go of this file system's pages");
+            return None;
+        }
+        shard.store.fetch(&mut shard.ring, key, block, number as u64);
+    }
+    Some(())
+}
+
+#[test]
+fn neighbours_of_a_block_that_is_read_wait_for_it() {
+    let sample = sample(&[(1 << 20, false)], 1 << 20, 1);
+    for driver in drivers() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut shard, key) = cold(driver, StoreLimits::default(), &sample, folder.path());
+        if fetch_all(&mut shard, key, &sample).is_none() {
+            return;
+        }
+        let (mut read, mut arrived) = (Vec::new(), Vec::new());
+        for event in shard.settle() {
+            match event {
+                StoreEvent::Fetched { cookie, .. } => read.push(cookie),
+                StoreEvent::Arrived { cookie, block, .. } => arrived.push((cookie, block)),
+                other => panic!("{other:?}"),
+            }
+        }
+        read.sort_unstable();
+        assert_eq!(read, [0, 16, 32, 48], "one of each 256 KiB");
+        assert_eq!(arrived.len(), 64 - 4);
+        assert_eq!(shard.store.load(), (0, 0));
+        for (_, block) in arrived {
+            assert!(shard.serve(key, block).unwrap().0 == sample.content(block));
+        }
+    }
+}
+
+#[test]
+fn those_who_wait_for_a_neighbour_are_told_when_it_cannot_be_read_and_not_after_removal() {
+    let sample = sample(&[(1 << 20, false)], 1 << 20, 1);
+    for (driver, removes) in drivers().into_iter().flat_map(|d| [(d, true), (d, false)]) {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut shard, key) = cold(driver, StoreLimits::default(), &sample, folder.path());
+        if !removes {
+            let file = fs::File::options().write(true).open(sample.path(folder.path(), 0));
+            file.unwrap().set_len(0).unwrap();
+        }
+        if fetch_all(&mut shard, key, &sample).is_none() {
+            return;
+        }
+        if removes {
+            shard.store.remove(key);
+        }
+        let events = shard.settle();
+        let failed = events.iter().filter(|e| matches!(e, StoreEvent::FetchFailed { .. })).count();
+        let arrived = events.iter().filter(|e| matches!(e, StoreEvent::Arrived { .. })).count();
+        assert_eq!((failed, arrived), if removes { (0, 0) } else { (4, 60) });
+        assert_eq!(shard.store.load(), (0, 0));
+    }
+}
+
+#[test]
+fn so_many_wait_for_a_neighbour_at_most() {
+    let sample = sample(&[(1 << 20, false)], 1 << 20, 1);
+    let folder = tempfile::tempdir().unwrap();
+    let few = StoreLimits { in_line: 5, ..StoreLimits::default() };
+    let (mut shard, key) = cold(drivers()[0], few, &sample, folder.path());
+    if fetch_all(&mut shard, key, &sample).is_none() {
+        return;
+    }
+    assert_eq!(shard.store.load(), (1, 5));
+    let events = shard.settle();
+    let busy =
+        |e: &&StoreEvent| matches!(e, StoreEvent::FetchFailed { error: StorageError::Busy, .. });
+    assert_eq!(events.iter().filter(busy).count(), 64 - 1 - 5);
 }
 
 #[test]
