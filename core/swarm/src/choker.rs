@@ -207,6 +207,20 @@ mod tests {
     }
 
     #[test]
+    fn while_seeding_the_fastest_in_mid_turn_keep_their_slots() {
+        let mut all: Vec<_> = (0..4).map(contender).collect();
+        for (n, taker) in all[..3].iter_mut().enumerate() {
+            (taker.unchoked, taker.up) = (true, [2e5, 1e5, 3e5][n]);
+        }
+        // The fourth waits for longer than a turn; two slots have gone since.
+        let now = SEED_TURN + Duration::from_secs(1);
+        all[..3].iter_mut().for_each(|taker| taker.since = now);
+        let mut chosen = Vec::new();
+        Choker::default().round(now, true, 2, 1_000_000, &mut all, &mut chosen);
+        assert_eq!(keys(&chosen), [2, 0]);
+    }
+
+    #[test]
     fn while_seeding_everybody_gets_a_turn() {
         let mut all: Vec<_> = (0..9).map(contender).collect();
         let mut choker = Choker::default();

@@ -300,6 +300,51 @@ fn trackers_of_a_running_torrent_are_edited_by_their_ids() {
     });
 }
 
+/// A tracker that answers with this, and its address.
+async fn tracker(answer: &'static [u8]) -> String {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("http://{}/announce", listener.local_addr().expect("an address"));
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            // One packet, and what becomes of the answer is the other side's affair.
+            let _ = stream.read(&mut [0; 4096]).await;
+            let head = format!(
+                "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
+                answer.len()
+            );
+            let _ = stream.write_all(&[head.as_bytes(), answer].concat()).await;
+        }
+    });
+    url
+}
+
+#[test]
+fn what_a_tracker_warns_of_or_refuses_is_the_torrents_error() {
+    support::run(|rig| async move {
+        for (name, answer, code, text) in [
+            (
+                "warned",
+                &b"d8:intervali1800e5:peers0:15:warning message9:slow downe"[..],
+                1,
+                "slow down",
+            ),
+            ("refused", b"d14:failure reason9:not knowne", 2, "not known"),
+        ] {
+            let url = tracker(answer).await;
+            let id = rig.add(&torrent(&rig.downloads(), name, &[("a", 100)], false)).await;
+            let set = json!({ "ids": [id], "tracker_list": url });
+            rig.call("torrent_set", set).await;
+            rig.call("torrent_start", json!({ "ids": [id] })).await;
+            rig.wait_for(id, "error", json!(code)).await;
+            assert_eq!(rig.get(id, &["error_string"]).await["error_string"], text);
+            let stats = rig.get(id, &["tracker_stats"]).await["tracker_stats"][0].clone();
+            assert_eq!(stats["last_announce_result"], text);
+            assert_eq!(stats["last_announce_succeeded"], code == 1);
+        }
+    });
+}
+
 #[test]
 fn a_connected_peer_is_told() {
     support::run(|rig| async move {

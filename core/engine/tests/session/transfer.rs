@@ -123,3 +123,27 @@ async fn removal_deletes_what_it_is_told_to() {
     }
     seed.session.stop().await;
 }
+
+#[tokio::test]
+async fn files_get_their_room_at_once_if_that_is_wished() {
+    logs();
+    const LENGTH: u64 = 8_000_000;
+    let sample = Sample::new("sample", &[LENGTH as usize], 65_536);
+    let seed = Client::seeding(std::slice::from_ref(&sample), 1).await;
+    for wished in [true, false] {
+        let leech = Client::with(|settings| {
+            settings.preallocate = wished;
+            settings.speed_limit_down = 500;
+            settings.speed_limit_down_enabled = true;
+        })
+        .await;
+        let id = leech.add(&sample).await;
+        leech.session.add_peers(id, seed.session.peer_addr());
+        leech.wait(id, "a piece", |torrent| torrent.have_bytes > 0).await;
+        let file = std::fs::metadata(leech.data().join(&sample.files[0].0)).unwrap();
+        let room = std::os::unix::fs::MetadataExt::blocks(&file) * 512;
+        assert_eq!(room >= LENGTH, wished, "{room} bytes have their place");
+        leech.session.stop().await;
+    }
+    seed.session.stop().await;
+}

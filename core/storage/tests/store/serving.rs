@@ -35,6 +35,33 @@ fn a_block_in_memory_is_sent_from_the_mapping() {
     }
 }
 
+/// How many mappings this process has of files in the folder.
+fn mappings_of(folder: &Path) -> usize {
+    let (maps, folder) = (fs::read_to_string("/proc/self/maps").unwrap(), folder.to_str().unwrap());
+    maps.lines().filter(|line| line.contains(folder)).count()
+}
+
+#[test]
+fn so_many_files_and_bytes_are_mapped_at_most() {
+    let sample = sample(&[(100_000, false); 6], 1 << 16, 1);
+    let unbounded = StoreLimits::default();
+    for (limits, most) in [
+        (StoreLimits { mappings: 2, ..unbounded.clone() }, 2),
+        (StoreLimits { mapped_bytes: 399_999, ..unbounded.clone() }, 3),
+        (unbounded, 6),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        sample.lay_down(folder.path());
+        let mut shard = Shard::new(drivers()[0], limits);
+        let key = shard.store.add(sample.files(folder.path()));
+        for _ in 0..3 {
+            all_blocks_are_served(&mut shard, key, &sample);
+            assert!(mappings_of(folder.path()) <= most);
+        }
+        assert_eq!(mappings_of(folder.path()), most);
+    }
+}
+
 #[test]
 fn a_block_that_left_memory_is_read_and_its_piece_with_it() {
     let sample = sample(&[(8 << 20, false)], 4 << 20, 1);

@@ -59,6 +59,21 @@ fn get_started(picker: &mut Picker) {
 }
 
 #[test]
+fn the_first_pieces_are_random_ones() {
+    let geometry = geometry(40, 1);
+    let firsts: std::collections::BTreeSet<_> = (0..20)
+        .map(|seed| {
+            let mut picker = picker(geometry);
+            picker.rng = fastrand::Rng::with_seed(seed);
+            picker.add_pieces(&Pieces::All);
+            picker.add_pieces(&field(&geometry, (0..40).filter(|&n| n != 9)));
+            pick(&mut picker, 0, &Pieces::All, 1)[0].piece().get()
+        })
+        .collect();
+    assert!(firsts.len() > 10, "whatever is rarest: {firsts:?}");
+}
+
+#[test]
 fn the_rarest_piece_comes_first() {
     let geometry = geometry(20, 2);
     let mut picker = picker(geometry);

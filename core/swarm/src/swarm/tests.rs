@@ -53,6 +53,12 @@ fn sent(swarm: &mut Swarm, now: Duration, key: PeerKey) -> (Vec<String>, Vec<Blo
     (messages, out.blocks)
 }
 
+fn all_skipped_but(piece: usize) -> [Priority; 16] {
+    let mut wishes = [Priority::Skip; 16];
+    wishes[piece] = Priority::Normal;
+    wishes
+}
+
 fn requests(messages: &[String]) -> usize {
     messages.iter().filter(|message| message.starts_with("Request(")).count()
 }
@@ -315,6 +321,62 @@ fn a_choke_gives_the_requests_to_others() {
         swarm.on_message(NOW, second, Message::Unchoke).unwrap();
         assert_eq!(requests(&sent(&mut swarm, NOW, second).0), 4);
     }
+}
+
+#[test]
+fn in_the_end_game_others_are_told_to_leave_what_has_come() {
+    let mut swarm = swarm(Settings::default(), false);
+    swarm.set_priorities(NOW, &all_skipped_but(3));
+    let keys = [1, 2].map(|n| swarm.add_peer(NOW, peer(n)).unwrap());
+    for key in keys {
+        swarm.on_message(NOW, key, Message::Have { piece: 3 }).unwrap();
+        swarm.on_message(NOW, key, Message::Unchoke).unwrap();
+        assert_eq!(requests(&sent(&mut swarm, NOW, key).0), 2, "both are asked for all there is");
+    }
+    assert!(fetch(&mut swarm, keys[0], block(3, 0)).accepted);
+    let cancel = format!("{:?}", Message::Cancel(block(3, 0)));
+    assert_eq!(sent(&mut swarm, NOW, keys[1]).0, [cancel]);
+    // It was under way already.
+    assert_eq!(fetch(&mut swarm, keys[1], block(3, 0)), BlockOutcome::default());
+    assert!(fetch(&mut swarm, keys[1], block(3, BLOCK)).piece_complete);
+    assert!(sent(&mut swarm, NOW, keys[0]).0.iter().all(|message| message.starts_with("Cancel")));
+}
+
+/// An extension handshake of a peer that knows `upload_only` as 3, and says whether it is.
+fn upload_only_handshake(says: u8) -> Vec<u8> {
+    format!("d1:md11:upload_onlyi3ee11:upload_onlyi{says}ee").into_bytes()
+}
+
+#[test]
+fn partial_seeds_are_told_of_each_other_and_part() {
+    let mut swarm = swarm(Settings::default(), false);
+    swarm.set_priorities(NOW, &all_skipped_but(0));
+    let keys = [1, 2].map(|n| {
+        let key = swarm.add_peer(NOW, NewPeer { extended: true, ..peer(n) }).unwrap();
+        let payload = upload_only_handshake(n - 1);
+        let told = Message::Extended { id: extension::HANDSHAKE_ID, payload: &payload };
+        swarm.on_message(NOW, key, told).unwrap();
+        swarm.on_message(NOW, key, Message::Have { piece: 0 }).unwrap();
+        key
+    });
+    assert_eq!(swarm.poll_action(), None, "there is something to be had of both");
+    swarm.on_message(NOW, keys[0], Message::Unchoke).unwrap();
+    sent(&mut swarm, NOW, keys[0]);
+    for begin in [0, BLOCK] {
+        assert!(fetch(&mut swarm, keys[0], block(0, begin)).accepted);
+    }
+    swarm.piece_passed(NOW, piece(0), None);
+    swarm.piece_written(NOW, piece(0));
+    assert_eq!(swarm.poll_action(), Some(Action::Completed));
+    let redundant = Action::Disconnect { peer: keys[1], reason: Reason::Redundant };
+    assert_eq!(swarm.poll_action(), Some(redundant), "neither downloads any more");
+    let (messages, _) = sent(&mut swarm, NOW, keys[0]);
+    let told = format!("{:?}", Message::Extended { id: 3, payload: &[1] });
+    assert!(messages.contains(&told), "{messages:?}");
+    let told = Message::Extended { id: EXTENSION_IDS.upload_only.unwrap(), payload: &[1] };
+    swarm.on_message(NOW, keys[0], told).unwrap();
+    let redundant = Action::Disconnect { peer: keys[0], reason: Reason::Redundant };
+    assert_eq!(swarm.poll_action(), Some(redundant));
 }
 
 #[test]

@@ -49,17 +49,7 @@ pub(super) enum Report {
 impl Flight {
     /// One endpoint for each family to be used.
     pub fn endpoints(&self, addresses: &[IpAddr], network: &Network) -> Vec<SocketAddr> {
-        let port = self.url.port();
-        let first = |v6: bool| addresses.iter().find(|ip| ip.is_ipv6() == v6);
-        let mut endpoints: Vec<SocketAddr> = [first(false), first(true)]
-            .into_iter()
-            .flatten()
-            .map(|&ip| SocketAddr::new(ip, port))
-            .collect();
-        if endpoints.len() > 1 && endpoints.iter().any(|&to| network.has_route(to)) {
-            endpoints.retain(|&to| network.has_route(to));
-        }
-        endpoints
+        of_each_family(addresses, self.url.port(), |to| network.has_route(to))
     }
 
     /// For a UDP tracker, the question in its form.
@@ -72,6 +62,22 @@ impl Flight {
             Question::Scrape(asked) => Ask::Scrape(Arc::clone(asked)),
         })
     }
+}
+
+/// The first address of each family (BEP 7), of two only those to which there is a way; if there is none to
+/// either, the errors of both tell.
+fn of_each_family(
+    addresses: &[IpAddr],
+    port: u16,
+    has_route: impl Fn(SocketAddr) -> bool,
+) -> Vec<SocketAddr> {
+    let first = |v6: bool| addresses.iter().find(|ip| ip.is_ipv6() == v6);
+    let both = [first(false), first(true)].into_iter().flatten();
+    let mut endpoints: Vec<_> = both.map(|&ip| SocketAddr::new(ip, port)).collect();
+    if endpoints.len() > 1 && endpoints.iter().any(|&to| has_route(to)) {
+        endpoints.retain(|&to| has_route(to));
+    }
+    endpoints
 }
 
 /// Asks an HTTP tracker.
@@ -121,4 +127,24 @@ pub(super) fn merge_peers(waiting: &mut Vec<SocketAddr>, peers: Vec<SocketAddr>)
     waiting.sort_unstable();
     waiting.dedup();
     waiting.truncate(limits::PEERS_WAITING);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tracker_of_two_families_is_asked_over_each_that_has_a_way() {
+        let addresses = ["10.0.0.1", "2001:db8::1", "10.0.0.2", "2001:db8::2"];
+        let addresses = addresses.map(|ip| ip.parse().unwrap());
+        let told = |has_route: fn(SocketAddr) -> bool| {
+            let endpoints = of_each_family(&addresses, 80, has_route);
+            endpoints.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(told(|_| true), "10.0.0.1:80 [2001:db8::1]:80");
+        assert_eq!(told(|to| to.is_ipv4()), "10.0.0.1:80");
+        assert_eq!(told(|to| to.is_ipv6()), "[2001:db8::1]:80");
+        assert_eq!(told(|_| false), "10.0.0.1:80 [2001:db8::1]:80");
+        assert_eq!(of_each_family(&addresses[1..2], 80, |_| false).len(), 1);
+    }
 }
