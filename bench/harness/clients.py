@@ -330,6 +330,39 @@ class Rqbit(Client):
         return True
 
 
+class Aria2(Client):
+    name, program = "aria2", "aria2c"
+
+    def launch(self, folder, data, port, control_port):
+        self.data, self.control_port = data, control_port
+        self.run(folder, [
+            self.path(), "--no-conf", "--enable-rpc", f"--rpc-listen-port={control_port}",
+            "--rpc-max-request-size=32M", f"--listen-port={port}", "--disable-ipv6=true",
+            "--enable-dht=false", "--enable-dht6=false", "--bt-enable-lpd=false",
+            "--enable-peer-exchange=false", "--seed-ratio=0.0", "--check-integrity=true",
+            "--file-allocation=none", "--bt-max-peers=0", "--bt-max-open-files=1000",
+            f"--max-concurrent-downloads={UNLIMITED}",
+        ], {"HOME": folder})
+        wait_for(lambda: self.alive() and self.call("getVersion"), 30, "its RPC answers")
+
+    def call(self, method, *params):
+        body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": f"aria2.{method}", "params": params})
+        return json.loads(http(f"http://127.0.0.1:{self.control_port}/jsonrpc", body.encode()))["result"]
+
+    def add_file(self, torrent):
+        with open(torrent, "rb") as file:
+            self.call("addTorrent", base64.b64encode(file.read()).decode(), [], {"dir": self.data})
+
+    def complete(self):
+        for torrent in self.call("tellStopped", 0, 1000, ["errorMessage"]):
+            raise Failed(torrent["errorMessage"])
+        keys = ["seeder", "completedLength", "totalLength"]
+        active = self.call("tellActive", keys)
+        return len(active) == self.added and all(
+            torrent["seeder"] == "true" and torrent["completedLength"] == torrent["totalLength"]
+            for torrent in active)
+
+
 class Floor(Client):
     """The bare loop; it seeds one torrent and nothing else."""
 
@@ -373,4 +406,5 @@ ALL = {
     "floor": FloorCopying, "floor-zc": FloorZeroCopy, "ringseed": RingseedUring,
     "ringseed-mio": RingseedMio, "rqbit": Rqbit, "transmission4": Transmission4,
     "libtorrent": Libtorrent, "qbittorrent": QBittorrent, "transmission3": Transmission3,
+    "aria2": Aria2,
 }
