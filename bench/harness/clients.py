@@ -332,6 +332,8 @@ class Rqbit(Client):
 
 class Aria2(Client):
     name, program = "aria2", "aria2c"
+    # It accepts some hundred connections and then hardly any more: minutes for 3,000.
+    can = frozenset({"seed", "download", "recheck", "many"})
 
     def launch(self, folder, data, port, control_port):
         self.data, self.control_port = data, control_port
