@@ -20,8 +20,8 @@ def markdown(run, charts):
         f"Measured {run['date']} on {machine['cpu']}, {machine['cores']} cores, Linux {machine['kernel']}, "
         f"over loopback: the client on one core, the load on another, {run['size_gib']:g} GiB of data in "
         "pieces of 1 MiB. CPU s/GiB is user and system time of the client's process. Ratios are to the "
-        f"better of the two bare loops in the same run. Figures that vary are of {of_runs(run['repeat'])}. Before each run what others wrote is flushed and as much memory as is "
-        "about to be used is touched: a virtual machine's first use of memory that it has given back to its "
+        f"better of the two bare loops in the same run. Figures that vary are of {of_runs(run['repeat'])}. "
+        "Before each run what others wrote is flushed and as much memory as is about to be used is touched: a virtual machine's first use of memory that it has given back to its "
         "host costs several times more.", "",
         "Versions: " + ", ".join(f"{name} {version}" for name, version in run["versions"].items()) + ".",
     ]

@@ -212,7 +212,8 @@ mod tests {
         for (n, taker) in all[..3].iter_mut().enumerate() {
             (taker.unchoked, taker.up) = (true, [2e5, 1e5, 3e5][n]);
         }
-        // The fourth waits for longer than a turn; two slots have gone since.
+        // Their turns have just begun, so the fourth, which has waited long, takes no slot yet; but there
+        // is one fewer than before.
         let now = SEED_TURN + Duration::from_secs(1);
         all[..3].iter_mut().for_each(|taker| taker.since = now);
         let mut chosen = Vec::new();

@@ -105,7 +105,7 @@ pub(super) enum Data {
     /// Most likely in memory by now.
     Arrived,
     /// They could not be read.
-    None,
+    Failed,
 }
 
 impl Conn {

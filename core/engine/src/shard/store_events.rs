@@ -31,7 +31,7 @@ impl Shard {
                 self.on_fetched(ConnId::from_bits(cookie), Fetched { block, data });
             }
             StoreEvent::FetchFailed { key, cookie, block, error } => {
-                let data = Data::None;
+                let data = Data::Failed;
                 self.on_fetched(ConnId::from_bits(cookie), Fetched { block, data });
                 if !matches!(error, StorageError::Busy) {
                     self.trouble(key, &error);
@@ -89,7 +89,7 @@ impl Shard {
     fn on_fetched(&mut self, id: ConnId, fetched: Fetched) {
         let Some(Conn { stage: Stage::Peer(peer), .. }) = self.conns.get(id) else { return };
         peer.fetching = peer.fetching.saturating_sub(1);
-        if matches!(fetched.data, Data::None) && !peer.fast {
+        if matches!(fetched.data, Data::Failed) && !peer.fast {
             // It has no way to be told, and must not wait for ever.
             self.close(id, Reason::Closed);
             return;

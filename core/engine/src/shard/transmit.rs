@@ -177,7 +177,7 @@ impl Shard {
                     batch.push_buf(data, range);
                 }
                 Data::Arrived => transmit.blocks.push(block),
-                Data::None => batch.push_bytes(&rejection(block)),
+                Data::Failed => batch.push_bytes(&rejection(block)),
             }
         }
         // Those that were asked for first.

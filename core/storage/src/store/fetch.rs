@@ -91,8 +91,8 @@ impl Region {
 }
 
 impl Neighbours {
-    /// Has the block wait if one of its neighbours is being read. Otherwise it is read, and others
-    /// wait for it.
+    /// Whether the block waits, for one of its neighbours is being read. If not it is to be read itself,
+    /// and others wait for it.
     fn wait(&mut self, key: StoreKey, block: BlockRange, cookie: u64) -> bool {
         match self.waiting.entry(Region::of(key, block)) {
             Entry::Occupied(mut waiting) => {
@@ -135,7 +135,7 @@ impl Store {
             let error = StorageError::Busy;
             return self.emit(key, StoreEvent::FetchFailed { key, cookie, block, error });
         }
-        // Elsewhere it could not be told what has come along.
+        // Of a file that is not mapped it could not be told what has come along.
         let leads = self.is_mapped(key, block);
         if leads && self.neighbours.wait(key, block, cookie) {
             return;
