@@ -13,7 +13,7 @@ use crate::limits;
 use metainfo::BlockRange;
 use ring::{ConnId, SendBatch};
 use std::{collections::VecDeque, time::Duration};
-use storage::Pushed;
+use storage::{Pushed, Store};
 use swarm::Reason;
 use wire::{Message, RawBlock};
 
@@ -182,7 +182,8 @@ impl Shard {
         }
         // Those that were asked for first.
         transmit.blocks.rotate_left(new);
-        for &block in &transmit.blocks {
+        let arrived = transmit.blocks.len() - new;
+        for (at, &block) in transmit.blocks.iter().enumerate() {
             let mark = batch.mark();
             batch.push_bytes(&header(block));
             match self.store.push_block(self.now, torrent.store, block, batch) {
@@ -191,7 +192,8 @@ impl Shard {
                     batch.rewind(mark);
                     peer.fetching += 1;
                     peer.cold_until = self.now + limits::COLD_FOR;
-                    self.store.fetch(&mut self.ring, torrent.store, block, id.to_bits());
+                    let fetch = if at < arrived { Store::fetch_alone } else { Store::fetch };
+                    fetch(&mut self.store, &mut self.ring, torrent.store, block, id.to_bits());
                 }
                 // Only a torrent that is not in the store any more, whose connections end with it.
                 Err(_) => batch.rewind(mark),

@@ -124,6 +124,23 @@ impl Store {
     /// read ahead; [`StoreEvent::Fetched`], [`StoreEvent::FetchFailed`] or [`StoreEvent::Arrived`] follows
     /// with the cookie. Opens what must be opened. While the disk is silent, what is in memory is had at once.
     pub fn fetch(&mut self, ring: &mut Ring, key: StoreKey, block: BlockRange, cookie: u64) {
+        self.fetch_with(ring, key, block, cookie, true);
+    }
+
+    /// The same for a block that has [arrived](StoreEvent::Arrived) and is cold all the same: it does not
+    /// wait for a neighbour once more. Some file systems never tell that anything is in memory.
+    pub fn fetch_alone(&mut self, ring: &mut Ring, key: StoreKey, block: BlockRange, cookie: u64) {
+        self.fetch_with(ring, key, block, cookie, false);
+    }
+
+    fn fetch_with(
+        &mut self,
+        ring: &mut Ring,
+        key: StoreKey,
+        block: BlockRange,
+        cookie: u64,
+        may_wait: bool,
+    ) {
         if self.lanes.is_silent(key.lane)
             && let Some(data) = self.read_at_once(ring, key, block)
         {
@@ -136,7 +153,7 @@ impl Store {
             return self.emit(key, StoreEvent::FetchFailed { key, cookie, block, error });
         }
         // Of a file that is not mapped it could not be told what has come along.
-        let leads = self.is_mapped(key, block);
+        let leads = may_wait && self.is_mapped(key, block);
         if leads && self.neighbours.wait(key, block, cookie) {
             return;
         }

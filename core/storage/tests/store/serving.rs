@@ -215,9 +215,15 @@ fn neighbours_of_a_block_that_is_read_wait_for_it() {
         assert_eq!(read, [0, 16, 32, 48], "one of each 256 KiB");
         assert_eq!(arrived.len(), 64 - 4);
         assert_eq!(shard.store.load(), (0, 0));
-        for (_, block) in arrived {
+        for &(_, block) in &arrived {
             assert!(shard.serve(key, block).unwrap().0 == sample.content(block));
         }
+        // One that has waited does not wait again.
+        shard.store.fetch(&mut shard.ring, key, arrived[0].1, 0);
+        shard.store.fetch_alone(&mut shard.ring, key, arrived[1].1, 1);
+        let events = shard.settle();
+        assert_eq!(events.len(), 2);
+        assert!(events.iter().all(|event| matches!(event, StoreEvent::Fetched { .. })));
     }
 }
 

@@ -31,7 +31,7 @@ impl Watch {
     ) -> anyhow::Result<()> {
         let mut left: BTreeMap<u32, &Torrent> =
             torrents.iter().map(|torrent| (torrent.id, torrent)).collect();
-        let mut bars = Bars::new();
+        let mut bars = Bars::new(&left);
         let mut changes = subscribe(client).await?;
         while !left.is_empty() {
             tokio::select! {
@@ -94,7 +94,7 @@ async fn until(
     let mut left: BTreeMap<u32, &Torrent> =
         torrents.iter().map(|torrent| (torrent.id, torrent)).collect();
     let mut known = BTreeMap::new();
-    let mut bars = Bars::new();
+    let mut bars = Bars::new(&left);
     let mut changes = subscribe(client).await?;
     while !left.is_empty() {
         let Some(message) = changes.next().await else {
@@ -126,8 +126,21 @@ struct Bars {
 }
 
 impl Bars {
-    fn new() -> Bars {
-        Bars { all: MultiProgress::new(), bars: BTreeMap::new() }
+    /// With a bar at once for the first that are waited for: work may be over before a message tells
+    /// how far it is.
+    fn new(left: &BTreeMap<u32, &Torrent>) -> Bars {
+        let mut bars = Bars { all: MultiProgress::new(), bars: BTreeMap::new() };
+        for torrent in left.values().take(BARS) {
+            bars.of(torrent).tick();
+        }
+        bars
+    }
+
+    fn of(&mut self, torrent: &Torrent) -> &ProgressBar {
+        self.bars.entry(torrent.id).or_insert_with(|| {
+            let name = crate::human::plain(torrent.name.as_deref().unwrap_or_default());
+            self.all.add(bar(name))
+        })
     }
 
     fn show(&mut self, changes: Changes, left: &BTreeMap<u32, &Torrent>) {
@@ -142,11 +155,7 @@ impl Bars {
             if !is_shown && (!is_busy || self.bars.len() >= BARS) {
                 continue;
             }
-            let bar = self.bars.entry(torrent.id).or_insert_with(|| {
-                let name = crate::human::plain(asked.name.as_deref().unwrap_or_default());
-                self.all.add(bar(name))
-            });
-            bar.set_position((share * 1000.0) as u64);
+            self.of(asked).set_position((share * 1000.0) as u64);
         }
     }
 
@@ -163,5 +172,39 @@ fn bar(name: String) -> ProgressBar {
     match style {
         Ok(style) => bar.with_style(style),
         Err(_) => bar,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn torrent(id: u32) -> Torrent {
+        Torrent { id, name: Some(format!("torrent {id}")), ..Torrent::default() }
+    }
+
+    fn checked(id: u32, share: f64) -> Changes {
+        let torrent = Torrent { id, verify_progress: Some(share), ..Torrent::default() };
+        Changes { torrents: vec![torrent], ..Changes::default() }
+    }
+
+    #[test]
+    fn a_bar_follows_its_torrent_and_leaves_its_place_to_another() {
+        let torrents: Vec<Torrent> = (1..=BARS as u32 + 1).map(torrent).collect();
+        let left: BTreeMap<u32, &Torrent> =
+            torrents.iter().map(|torrent| (torrent.id, torrent)).collect();
+        let mut bars = Bars::new(&left);
+        let last = BARS as u32 + 1;
+        bars.show(checked(1, 0.25), &left);
+        bars.show(checked(last, 0.5), &left);
+        assert_eq!(bars.bars[&1].position(), 250);
+        assert!(bars.bars.len() == BARS && !bars.bars.contains_key(&last));
+        bars.end(1);
+        bars.show(checked(last, 0.5), &left);
+        assert_eq!(bars.bars[&last].position(), 500);
+        // Of others nothing is shown.
+        bars.end(last);
+        bars.show(checked(last + 1, 0.5), &left);
+        assert_eq!(bars.bars.len(), BARS - 1);
     }
 }

@@ -3,12 +3,14 @@
 
 use super::support::command;
 use rustix::{
+    fs::OFlags,
     pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
     termios::{Winsize, tcsetwinsize},
 };
 use std::{
     fs::{File, OpenOptions},
     io::{Read, Write},
+    os::unix::fs::OpenOptionsExt,
     path::Path,
     process::{Child, Stdio},
     sync::mpsc,
@@ -16,10 +18,15 @@ use std::{
 };
 
 const PATIENCE: Duration = Duration::from_secs(120);
+/// Written after all that a program has: no program here writes it.
+const END: &str = "\u{4}end of output\u{4}";
 
 /// The far end of a terminal of 120 columns and 30 lines, and the program in it.
 pub struct Terminal {
     master: File,
+    /// The program's end of it, which is kept open: with the last holder gone Linux may tell the reader
+    /// that there is nothing more while bytes are on their way.
+    slave: File,
     shown: mpsc::Receiver<Vec<u8>>,
     seen: String,
     program: Child,
@@ -28,14 +35,20 @@ pub struct Terminal {
 impl Terminal {
     /// Runs the program with a terminal as its input and output.
     pub fn run(folder: &Path, args: &[&str]) -> Terminal {
-        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
+        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)
+            .expect("a terminal");
         grantpt(&master).expect("its rights");
         unlockpt(&master).expect("its lock");
         let name = ptsname(&master, Vec::new()).expect("its name");
         let size = Winsize { ws_row: 30, ws_col: 120, ws_xpixel: 0, ws_ypixel: 0 };
         tcsetwinsize(&master, size).expect("its size");
         let name = name.into_string().expect("a path");
-        let slave = OpenOptions::new().read(true).write(true).open(name).expect("its other end");
+        let slave = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .custom_flags(OFlags::NOCTTY.bits() as i32)
+            .open(name)
+            .expect("its other end");
         let copy = || Stdio::from(slave.try_clone().expect("a copy"));
         let program = command(folder)
             .args(args)
@@ -57,7 +70,7 @@ impl Terminal {
                 }
             }
         });
-        Terminal { master, shown, seen: String::new(), program }
+        Terminal { master, slave, shown, seen: String::new(), program }
     }
 
     /// Waits until the program has written this since what was waited for last; gives what it has
@@ -91,11 +104,10 @@ impl Terminal {
             assert!(Instant::now() < deadline, "it does not end");
             std::thread::sleep(Duration::from_millis(20));
         };
-        // With the last program gone, reading ends.
-        while let Ok(bytes) = self.shown.recv_timeout(PATIENCE) {
-            self.seen.push_str(&String::from_utf8_lossy(&bytes));
-        }
-        (status.code(), std::mem::take(&mut self.seen))
+        self.slave.write_all(END.as_bytes()).expect("the terminal takes output");
+        let mut rest = self.wait_for(END);
+        rest.truncate(rest.len() - END.len());
+        (status.code(), rest)
     }
 }
 
