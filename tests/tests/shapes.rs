@@ -1,22 +1,30 @@
-//! Torrents of every shape, each to and from libtorrent; several peers at once, IPv6, private ones.
+//! Torrents of every shape, each to and from libtorrent, and the extremes to and from every client; several
+//! peers at once, IPv6, private ones.
 
 use anyhow::{Result, ensure};
 use ringseed_tests::peer::Connection;
 use ringseed_tests::{
-    Aria2, Client, Conditions, Libtorrent, Options, QBittorrent, Relay, Ringseed, Scene,
-    ScriptedTracker, Shape, Torrent, for_each_driver, wait_complete, wait_for, wait_until,
+    Aria2, Client, Conditions, Libtorrent, Options, QBittorrent, Relay, Release, Ringseed, Scene,
+    ScriptedTracker, Shape, Torrent, Transmission, for_each_driver, wait_complete, wait_for,
+    wait_until,
 };
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::Path;
 use std::time::Duration;
 
 const ENOUGH: Duration = Duration::from_secs(120);
+
+/// Not this daemon's: some clients hold one connection to an address only.
+const CLIENT_IP: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 
 for_each_driver! {
     every_piece_size_goes_both_ways;
     a_thousand_files_go_both_ways;
     odd_lengths_go_both_ways;
     a_private_torrent_goes_both_ways;
+    extremes_go_to_and_from_transmission_4;
+    extremes_go_to_and_from_transmission_3;
+    extremes_go_to_and_from_qbittorrent;
+    extremes_go_to_and_from_aria2;
     peers_meet_over_ipv6;
     three_seeds_at_once_each_give_a_part;
     three_leeches_at_once_are_served;
@@ -29,14 +37,17 @@ fn every_piece_size_goes_both_ways(scene: &Scene) -> Result<()> {
         let length = (2 * u64::from(piece_length)).max(3_000_000) + 12_345;
         Shape::file(&format!("pieces of {} KiB", piece_length >> 10), length, piece_length)
     });
-    both_ways(scene, shapes.collect())
+    both_ways(scene, &mut libtorrent(scene)?, shapes.collect())
 }
 
 fn a_thousand_files_go_both_ways(scene: &Scene) -> Result<()> {
+    let padded = Shape { name: "a thousand padded".to_owned(), ..a_thousand_files() }.padded();
+    both_ways(scene, &mut libtorrent(scene)?, vec![a_thousand_files(), padded])
+}
+
+fn a_thousand_files() -> Shape {
     let file = |number: u64| (format!("{}/{number}", number % 10), number * number % 40_009);
-    let shape = Shape::folder("a thousand", (0..1000).map(file).collect(), 16 << 10);
-    let padded = Shape { name: "a thousand padded".to_owned(), ..shape.clone() }.padded();
-    both_ways(scene, vec![shape, padded])
+    Shape::folder("a thousand", (0..1000).map(file).collect(), 16 << 10)
 }
 
 fn odd_lengths_go_both_ways(scene: &Scene) -> Result<()> {
@@ -44,6 +55,7 @@ fn odd_lengths_go_both_ways(scene: &Scene) -> Result<()> {
     let only_empty_but_one = (0..5).map(|number| (number.to_string(), number / 4 * 100_000));
     both_ways(
         scene,
+        &mut libtorrent(scene)?,
         vec![
             Shape::file("one byte", 1, 16 << 10),
             Shape::file("one block", 16 << 10, 32 << 10),
@@ -57,16 +69,49 @@ fn odd_lengths_go_both_ways(scene: &Scene) -> Result<()> {
 }
 
 fn a_private_torrent_goes_both_ways(scene: &Scene) -> Result<()> {
-    both_ways(scene, vec![Shape::file("private", 10_000_000, 128 << 10).private()])
+    let shape = Shape::file("private", 10_000_000, 128 << 10).private();
+    both_ways(scene, &mut libtorrent(scene)?, vec![shape])
 }
 
-/// Makes two torrents of each shape; one goes from Ringseed to libtorrent, one the other way, all at
+fn extremes_go_to_and_from_transmission_4(scene: &Scene) -> Result<()> {
+    extremes(scene, &mut Transmission::start(Release::V4, &scene.new_folder("client")?, CLIENT_IP)?)
+}
+
+fn extremes_go_to_and_from_transmission_3(scene: &Scene) -> Result<()> {
+    extremes(scene, &mut Transmission::start(Release::V3, &scene.new_folder("client")?, CLIENT_IP)?)
+}
+
+fn extremes_go_to_and_from_qbittorrent(scene: &Scene) -> Result<()> {
+    extremes(scene, &mut QBittorrent::start(&scene.new_folder("client")?, CLIENT_IP)?)
+}
+
+fn extremes_go_to_and_from_aria2(scene: &Scene) -> Result<()> {
+    extremes(scene, &mut Aria2::start(&scene.new_folder("client")?, CLIENT_IP)?)
+}
+
+/// The smallest and the largest pieces, a thousand files, and a private torrent.
+fn extremes(scene: &Scene, client: &mut dyn Client) -> Result<()> {
+    let files =
+        if client.reads_hybrids() { a_thousand_files().padded() } else { a_thousand_files() };
+    let shapes = vec![
+        Shape::file("small pieces", 3_000_001, 16 << 10),
+        Shape::file("large pieces", (32 << 20) + 12_345, 16 << 20),
+        files,
+        Shape::file("private", 3_000_001, 128 << 10).private(),
+    ];
+    both_ways(scene, client, shapes)
+}
+
+fn libtorrent(scene: &Scene) -> Result<Libtorrent> {
+    Libtorrent::start(&scene.new_folder("libtorrent")?, CLIENT_IP)
+}
+
+/// Makes two torrents of each shape; one goes from Ringseed to the client, one the other way, all at
 /// the same time and on two shards.
-fn both_ways(scene: &Scene, shapes: Vec<Shape>) -> Result<()> {
+fn both_ways(scene: &Scene, client: &mut dyn Client, shapes: Vec<Shape>) -> Result<()> {
     let tracker = ScriptedTracker::start()?;
     let mut ringseed = Ringseed::start_with(Options { cores: 2, ..Options::new(scene)? })?;
-    let mut client = Libtorrent::start(&scene.new_folder("libtorrent")?, Ipv4Addr::LOCALHOST)?;
-    let (to_client, to_ringseed) = (scene.new_folder("fetched")?, ringseed.downloads().to_owned());
+    let fetched = scene.new_folder("fetched")?;
     let mut out = Vec::new();
     let mut back = Vec::new();
     for shape in shapes {
@@ -75,37 +120,37 @@ fn both_ways(scene: &Scene, shapes: Vec<Shape>) -> Result<()> {
         back.push(Torrent::make(&named("back"), &scene.new_folder("source-back")?)?);
     }
     scene.say(format_args!("{} torrents are made", out.len() + back.len()));
+    // Ringseed comes second, is told of the client, and calls it.
     for torrent in &out {
-        share(&tracker, torrent, &mut ringseed, &mut client, &to_client)?;
+        tracker.set_peers(torrent.info_hash(), &[client.peer_address()]);
+        client.add(&torrent.with_trackers(&[])?, &fetched)?;
+        wait_until_it_takes_connections(client, torrent)?;
+        ringseed.add(&torrent.with_trackers(&[&tracker.url()])?, torrent.source())?;
     }
     for torrent in &back {
-        share(&tracker, torrent, &mut client, &mut ringseed, &to_ringseed)?;
+        tracker.set_peers(torrent.info_hash(), &[client.peer_address()]);
+        client.add(&torrent.with_trackers(&[])?, torrent.source())?;
+        wait_complete(client, torrent, ENOUGH)?;
+        wait_until_it_takes_connections(client, torrent)?;
+        ringseed.download(&torrent.with_trackers(&[&tracker.url()])?)?;
     }
     for torrent in &out {
-        wait_complete(&mut client, torrent, ENOUGH)?;
-        torrent.compare(&to_client)?;
+        wait_complete(client, torrent, ENOUGH)?;
+        torrent.compare(&fetched)?;
     }
     for torrent in &back {
         wait_complete(&mut ringseed, torrent, ENOUGH)?;
-        torrent.compare(&to_ringseed)?;
+        torrent.compare(ringseed.downloads())?;
         let private = ringseed.get(torrent.info_hash(), &["is_private"])?["is_private"] == true;
         ensure!(private == torrent.metainfo.private, "is_private is {private}");
     }
     Ok(())
 }
 
-fn share(
-    tracker: &ScriptedTracker,
-    torrent: &Torrent,
-    from: &mut dyn Client,
-    to: &mut dyn Client,
-    folder: &Path,
-) -> Result<()> {
-    tracker.set_peers(torrent.info_hash(), &[from.peer_address(), to.peer_address()]);
-    let bytes = torrent.with_trackers(&[&tracker.url()])?;
-    from.add(&bytes, torrent.source())?;
-    wait_complete(from, torrent, ENOUGH)?;
-    to.add(&bytes, folder)
+fn wait_until_it_takes_connections(client: &mut dyn Client, torrent: &Torrent) -> Result<()> {
+    wait_until("it takes connections", ENOUGH, || {
+        Ok(Connection::open(client.peer_address(), torrent.info_hash()).is_ok())
+    })
 }
 
 fn peers_meet_over_ipv6(scene: &Scene) -> Result<()> {
@@ -146,9 +191,7 @@ fn three_seeds_at_once_each_give_a_part(scene: &Scene) -> Result<()> {
     for seed in &mut seeds {
         seed.add(&torrent.with_trackers(&[])?, torrent.source())?;
         wait_complete(&mut **seed, &torrent, ENOUGH)?;
-        wait_until("it takes connections", ENOUGH, || {
-            Ok(Connection::open(seed.peer_address(), torrent.info_hash()).is_ok())
-        })?;
+        wait_until_it_takes_connections(&mut **seed, &torrent)?;
         let conditions = Conditions { rate: Some(RATE), ..Conditions::default() };
         relays.push(Relay::start(seed.peer_address(), conditions)?);
     }

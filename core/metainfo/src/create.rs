@@ -13,7 +13,7 @@ use crate::metainfo::is_piece_length_v2;
 use crate::path::{TorrentPath, clean, tell_apart};
 use crate::write::write_torrent;
 use crate::{BLOCK_LENGTH, limits};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// Components in a path of a new torrent: a file tree nests one dictionary for each, and four more.
 const PATH_COMPONENTS: usize = limits::DEPTH - 6;
@@ -141,6 +141,7 @@ impl Plan {
         let mut sources = Vec::with_capacity(files.len());
         let mut offset = 0u64;
         let last = order.iter().rposition(|&(_, index)| files[index].length > 0);
+        let mut padding = Padding::beside(name, &order);
         for (at, (path, index)) in order.into_iter().enumerate() {
             let file = &files[index];
             if file.length > limits::FILE_BYTES {
@@ -158,10 +159,10 @@ impl Plan {
             offset = offset.saturating_add(file.length);
             let over = offset % u64::from(piece_length);
             if version.has_v2() && over > 0 && Some(at) < last {
-                let padding = u64::from(piece_length) - over;
-                laid.push(pad_file(name, padding));
+                let length = u64::from(piece_length) - over;
+                laid.push(padding.file(length));
                 sources.push(None);
-                offset = offset.saturating_add(padding);
+                offset = offset.saturating_add(length);
             }
         }
         let layout = Layout::new(name.to_owned(), piece_length, laid)
@@ -318,14 +319,43 @@ fn write_attributes(writer: &mut Writer, attributes: Attributes) {
     }
 }
 
-fn pad_file(folder: &str, length: u64) -> File {
-    File {
-        path: TorrentPath::from_clean(pad_path(folder, length)),
-        length,
-        offset: 0,
-        attributes: Attributes { pad: true, ..Attributes::default() },
-        symlink_target: None,
-        root: None,
+/// Names the padding: by its length, as BEP 47 recommends, and each by a name of its own. Transmission 4.1
+/// and rTorrent refuse a torrent in which two files have one path, padding or not.
+struct Padding<'a> {
+    folder: &'a str,
+    /// Paths of files that are named as padding is, in lower case.
+    taken: HashSet<String>,
+    /// How many there are of a length.
+    count: HashMap<u64, u32>,
+}
+
+impl Padding<'_> {
+    fn beside<'a>(folder: &'a str, files: &[(String, usize)]) -> Padding<'a> {
+        let taken = files.iter().map(|(path, _)| path.to_lowercase());
+        let taken = taken.filter(|path| path.contains("/.pad/")).collect();
+        Padding { folder, taken, count: HashMap::new() }
+    }
+
+    fn file(&mut self, length: u64) -> File {
+        let count = self.count.entry(length).or_default();
+        let path = loop {
+            *count += 1;
+            let path = match *count {
+                1 => pad_path(self.folder, length),
+                more => format!("{}-{more}", pad_path(self.folder, length)),
+            };
+            if !self.taken.contains(&path.to_lowercase()) {
+                break path;
+            }
+        };
+        File {
+            path: TorrentPath::from_clean(path),
+            length,
+            offset: 0,
+            attributes: Attributes { pad: true, ..Attributes::default() },
+            symlink_target: None,
+            root: None,
+        }
     }
 }
 
@@ -429,6 +459,27 @@ mod tests {
             let refused = Plan::new("n", &[file(&[], 1)], Some(length), Version::V1).err();
             assert_eq!(refused, Some(CreateError::PieceLength(length)));
         }
+    }
+
+    #[test]
+    fn padding_has_a_name_of_its_own() {
+        let names = ["a", "b", "c", ".pad/16383-2", ".PAD/16383-4"];
+        let files = names.map(|name| file(&name.split('/').collect::<Vec<_>>(), 1));
+        let plan = Plan::new("n", &files, None, Version::Hybrid).unwrap();
+        let paths: Vec<&str> =
+            plan.layout().files().map(|(_, file)| file.path().as_str()).collect();
+        let expected = [
+            "n/.PAD/16383-4",
+            "n/.pad/16383",
+            "n/.pad/16383-2",
+            "n/.pad/16383-3",
+            "n/a",
+            "n/.pad/16383-5",
+            "n/b",
+            "n/.pad/16383-6",
+            "n/c",
+        ];
+        assert_eq!(paths, expected);
     }
 
     #[test]

@@ -36,9 +36,12 @@ pub enum Manner {
     Greedy,
     /// As a leech, but takes some requests back in the breath in which it makes them.
     Cancels,
+    /// As a leech, but asks for far more than fits the line, and never reads again.
+    StopsReading,
 }
 
-/// Every manner but that of the seed, which somebody must have.
+/// The manners of a crowd: all but that of the seed, which somebody must have, and of one that stops
+/// reading.
 pub const MANNERS: [Manner; 8] = [
     Manner::Leech,
     Manner::Corrupts,
@@ -50,7 +53,8 @@ pub const MANNERS: [Manner; 8] = [
     Manner::Cancels,
 ];
 
-/// Requests that a greedy peer makes at a time: more than a server has on its way at any moment.
+/// Requests that a greedy peer makes at a time, or one that stops reading: more than a server has on its
+/// way at any moment, and in whole blocks more than any line takes.
 const GREED: u32 = 200;
 
 /// Blocks that may come after a choke: those that were on their way from the server's disk.
@@ -66,7 +70,8 @@ const TAKEN_BACK: (u32, u32) = (20, 6);
 impl Manner {
     /// Whether it has nothing and asks.
     pub fn is_leech(self) -> bool {
-        matches!(self, Manner::Leech | Manner::ReadsSlowly | Manner::Greedy | Manner::Cancels)
+        use Manner::{Cancels, Greedy, Leech, ReadsSlowly, StopsReading};
+        matches!(self, Leech | ReadsSlowly | Greedy | Cancels | StopsReading)
     }
 }
 
@@ -147,7 +152,11 @@ impl Peer {
             conns: BTreeMap::new(),
             rests_until: Duration::ZERO,
             rng: rng.fork(),
-            hunger: rng.u32(20..400) * if manner == Manner::Greedy { 4 } else { 1 },
+            hunger: match manner {
+                Manner::Greedy => 4 * rng.u32(20..400),
+                Manner::StopsReading => GREED,
+                _ => rng.u32(20..400),
+            },
             received: 0,
         })
     }
@@ -361,6 +370,10 @@ impl Peer {
             }
             Manner::Greedy => {}
             Manner::Cancels if conn.rounds < TAKEN_BACK.1 => self.take_back(conn),
+            Manner::StopsReading => {
+                self.ask_for(conn, GREED);
+                self.rests_until = Duration::MAX;
+            }
             _ => self.ask_for(conn, 8),
         }
     }

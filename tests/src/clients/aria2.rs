@@ -27,6 +27,7 @@ impl Aria2 {
         command.args(["--no-conf", "--enable-rpc", "--enable-dht=false", "--enable-dht6=false"]);
         command.args(["--bt-enable-lpd=false", "--enable-peer-exchange=false"]);
         command.args(["--seed-ratio=0.0", "--check-integrity=true", "--disable-ipv6=true"]);
+        command.arg("--max-concurrent-downloads=1000");
         command.args(["--file-allocation=none", "--rpc-max-request-size=32M"]);
         command.arg(format!("--rpc-listen-port={}", control.port()));
         command.arg(format!("--listen-port={}", peer_address.port()));

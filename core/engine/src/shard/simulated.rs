@@ -102,7 +102,11 @@ impl Shard {
         ensure(open <= bounds.open_files + bounds.under_way, || format!("{open} open files"))?;
         let has_work = !self.torrents.is_empty() || !self.store.is_idle();
         ensure(has_work || open == 0, || format!("{open} files of no torrent are open"))?;
+        // Looked at once a tick.
+        let longest = limits::SEND_TIMEOUT + 2 * limits::TICK;
         for conn in self.conns.iter() {
+            let under_way = conn.sending.map_or(Duration::ZERO, |since| self.now - since);
+            ensure(under_way <= longest, || format!("{under_way:?} for one batch"))?;
             let Stage::Peer(peer) = &conn.stage else { continue };
             let held = peer.fetching as usize + peer.fetched.len();
             ensure(held <= limits::BLOCKS_PER_SEND, || format!("{held} blocks for one peer"))?;

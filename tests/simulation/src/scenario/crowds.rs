@@ -68,6 +68,19 @@ pub(super) fn leaving(seed: u64) -> Result<Summary> {
     stage.end()
 }
 
+/// Peers that ask for much and never read again take the places of others until they are dropped.
+pub(super) fn deaf(seed: u64) -> Result<Summary> {
+    let mut stage = Stage::new(seed, &[vec![4_000_000]], 65_536)?;
+    stage.add_server(1, true)?;
+    for _ in 0..8 {
+        stage.add_peer(Manner::StopsReading)?;
+    }
+    stage.run_for(seconds(200))?;
+    stage.add_server(1, false)?;
+    stage.expect_completion(seconds(600))?;
+    stage.end()
+}
+
 /// Who comes first finds nobody, and must ask again: the seed that comes later calls nobody.
 pub(super) fn late_seed(seed: u64) -> Result<Summary> {
     let mut stage = Stage::new(seed, &[vec![200_000]], 16_384)?;

@@ -57,6 +57,7 @@ pub const SCENARIOS: &[Scenario] = &[
         "trackers that are down for long, answer garbage or fail otherwise, and come back",
         trackers::trackers,
     ),
+    small("deaf-peers", "peers that ask for much and never read it", crowds::deaf),
     small("poison", "half of the peers send wrong bytes", crowds::poison),
     small("restart", "everybody restarts at once, again and again", crashes::restart),
     big("flash-crowd", "one seed, and thirty servers that come at once", crowds::flash),
