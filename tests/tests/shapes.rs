@@ -120,19 +120,21 @@ fn both_ways(scene: &Scene, client: &mut dyn Client, shapes: Vec<Shape>) -> Resu
         back.push(Torrent::make(&named("back"), &scene.new_folder("source-back")?)?);
     }
     scene.say(format_args!("{} torrents are made", out.len() + back.len()));
-    // Ringseed comes second, is told of the client, and calls it.
+    // The client comes first, and Ringseed is told of it and calls it.
     for torrent in &out {
+        let bytes = torrent.with_trackers(&[&tracker.url()])?;
+        client.add(&bytes, &fetched)?;
+        tracker.wait_for_event(torrent.info_hash(), "started", ENOUGH)?;
         tracker.set_peers(torrent.info_hash(), &[client.peer_address()]);
-        client.add(&torrent.with_trackers(&[])?, &fetched)?;
-        wait_until_it_takes_connections(client, torrent)?;
-        ringseed.add(&torrent.with_trackers(&[&tracker.url()])?, torrent.source())?;
+        ringseed.add(&bytes, torrent.source())?;
     }
     for torrent in &back {
-        tracker.set_peers(torrent.info_hash(), &[client.peer_address()]);
-        client.add(&torrent.with_trackers(&[])?, torrent.source())?;
+        let bytes = torrent.with_trackers(&[&tracker.url()])?;
+        client.add(&bytes, torrent.source())?;
         wait_complete(client, torrent, ENOUGH)?;
-        wait_until_it_takes_connections(client, torrent)?;
-        ringseed.download(&torrent.with_trackers(&[&tracker.url()])?)?;
+        tracker.wait_for_event(torrent.info_hash(), "started", ENOUGH)?;
+        tracker.set_peers(torrent.info_hash(), &[client.peer_address()]);
+        ringseed.download(&bytes)?;
     }
     for torrent in &out {
         wait_complete(client, torrent, ENOUGH)?;
@@ -145,12 +147,6 @@ fn both_ways(scene: &Scene, client: &mut dyn Client, shapes: Vec<Shape>) -> Resu
         ensure!(private == torrent.metainfo.private, "is_private is {private}");
     }
     Ok(())
-}
-
-fn wait_until_it_takes_connections(client: &mut dyn Client, torrent: &Torrent) -> Result<()> {
-    wait_until("it takes connections", ENOUGH, || {
-        Ok(Connection::open(client.peer_address(), torrent.info_hash()).is_ok())
-    })
 }
 
 fn peers_meet_over_ipv6(scene: &Scene) -> Result<()> {
@@ -191,7 +187,9 @@ fn three_seeds_at_once_each_give_a_part(scene: &Scene) -> Result<()> {
     for seed in &mut seeds {
         seed.add(&torrent.with_trackers(&[])?, torrent.source())?;
         wait_complete(&mut **seed, &torrent, ENOUGH)?;
-        wait_until_it_takes_connections(&mut **seed, &torrent)?;
+        wait_until("it takes connections", ENOUGH, || {
+            Ok(Connection::open(seed.peer_address(), torrent.info_hash()).is_ok())
+        })?;
         let conditions = Conditions { rate: Some(RATE), ..Conditions::default() };
         relays.push(Relay::start(seed.peer_address(), conditions)?);
     }

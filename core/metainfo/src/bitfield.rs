@@ -126,15 +126,26 @@ impl Bitfield {
 
     /// The numbers of the pieces in it, ascending.
     pub fn iter(&self) -> impl Iterator<Item = u32> + '_ {
-        self.bytes.iter().enumerate().filter(|(_, byte)| **byte != 0).flat_map(|(at, &byte)| {
-            (0..8).filter(move |bit| byte & (0x80 >> bit) != 0).map(move |bit| at as u32 * 8 + bit)
-        })
+        numbers(self.bytes.iter().copied())
+    }
+
+    /// The numbers of the pieces that are in it and not in another field of the same torrent, ascending.
+    pub fn beyond<'a>(&'a self, other: &'a Bitfield) -> impl Iterator<Item = u32> + 'a {
+        let new = self.bytes.iter().zip(&other.bytes).map(|(mine, theirs)| mine & !theirs);
+        numbers(new)
     }
 
     /// Whether any piece is in both.
     pub fn intersects(&self, other: &Bitfield) -> bool {
         self.bytes.iter().zip(&other.bytes).any(|(a, b)| a & b != 0)
     }
+}
+
+/// The places of the bits that are set.
+fn numbers(bytes: impl Iterator<Item = u8>) -> impl Iterator<Item = u32> {
+    bytes.enumerate().filter(|&(_, byte)| byte != 0).flat_map(|(at, byte)| {
+        (0..8).filter(move |bit| byte & (0x80 >> bit) != 0).map(move |bit| at as u32 * 8 + bit)
+    })
 }
 
 fn mask(piece: PieceIndex) -> u8 {
@@ -177,6 +188,9 @@ mod tests {
             }
             prop_assert_eq!(field.iter().collect::<Vec<_>>(), model.iter().copied().collect::<Vec<_>>());
             prop_assert_eq!(field.count() as usize, model.len());
+            prop_assert_eq!(field.beyond(&field).count(), 0);
+            let missing: Vec<u32> = Bitfield::all(count).beyond(&field).collect();
+            prop_assert_eq!(missing, (0..count).filter(|index| !model.contains(index)).collect::<Vec<_>>());
             prop_assert_eq!(Bitfield::from_bytes(field.as_bytes(), count).unwrap(), field);
         }
     }

@@ -138,9 +138,9 @@ pub const TICK: Duration = Duration::from_secs(1);
 /// A connection that brought us data and broke is made again after this long.
 pub const RETRY_AFTER_USE: Duration = Duration::from_secs(5);
 
-/// Times that a peer may tell all its pieces again, besides once for each second it is connected:
-/// taking one in costs a look at every piece.
-pub const MAX_EARLY_BITFIELDS: u32 = 10;
+/// Times that a peer may cease to be a seed (BEP 54), besides once for each second it is connected: it
+/// costs a look at every piece, as becoming one does.
+pub const MAX_EARLY_LAPSES: u32 = 10;
 
 /// Two connections with one peer that came about within this time of each other may be each side's
 /// attempt to reach the other: handshakes over the longest paths take less.

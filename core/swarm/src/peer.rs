@@ -29,8 +29,8 @@ pub(crate) struct Peer {
     pub(crate) pieces: Pieces,
     /// Whether it has told its pieces, after which it cannot send a bitfield any more.
     pub(crate) declared: bool,
-    /// Times it has told all its pieces after the first.
-    pub(crate) late_bitfields: u32,
+    /// Times it has ceased to be a seed.
+    pub(crate) lapses: u32,
     pub(crate) upload_only: bool,
     /// Pieces of a partial set that are wanted and not on disk here.
     pub(crate) wanted: u32,

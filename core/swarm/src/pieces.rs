@@ -63,15 +63,18 @@ impl Pieces {
         new
     }
 
-    /// The pieces of both.
-    pub(crate) fn union(self, other: Pieces) -> Pieces {
+    /// The numbers of the pieces that are in it and not in the other one.
+    pub(crate) fn beyond(&self, other: &Pieces, piece_count: u32) -> Vec<u32> {
         match (self, other) {
-            (Pieces::All, _) | (_, Pieces::All) => Pieces::All,
-            (Pieces::None, pieces) | (pieces, Pieces::None) => pieces,
-            (Pieces::Some { mut field, .. }, Pieces::Some { field: more, .. }) => {
-                field.add_all(&more);
-                Pieces::from_field(field)
+            (Pieces::None, _) | (_, Pieces::All) => Vec::new(),
+            (Pieces::Some { field, .. }, Pieces::Some { field: known, .. }) => {
+                field.beyond(known).collect()
             }
+            (Pieces::Some { field, .. }, Pieces::None) => field.iter().collect(),
+            (Pieces::All, Pieces::Some { field: known, .. }) => {
+                Bitfield::all(piece_count).beyond(known).collect()
+            }
+            (Pieces::All, Pieces::None) => (0..piece_count).collect(),
         }
     }
 

@@ -477,7 +477,7 @@ fn fresh(now: Duration, new: NewPeer) -> Peer {
         connected_at: now,
         pieces: Pieces::None,
         declared: false,
-        late_bitfields: 0,
+        lapses: 0,
         upload_only: false,
         wanted: 0,
         chokes_us: true,

@@ -29,9 +29,9 @@ pub enum PeerError {
     /// Its bitfield has the wrong length or spare bits set.
     #[error("the peer sent a {0}")]
     Bitfield(#[from] metainfo::BitfieldError),
-    /// It told all its pieces more than once a second.
-    #[error("the peer tells all its pieces over and over")]
-    TooManyBitfields,
+    /// It said that it had all pieces, and lost one, more than once a second.
+    #[error("the peer gains and loses pieces over and over")]
+    GainsAndLoses,
     /// It used a message of the fast extension without having agreed on it.
     #[error("the peer sent a message of the fast extension, which it does not have")]
     NotFast,

@@ -3,7 +3,7 @@
 use super::{EXTENSION_IDS, PeerError, Swarm, raw, wanted};
 use crate::{
     PeerKey, Source, Way,
-    limits::{MAX_ALLOWED_FAST, MAX_EARLY_BITFIELDS, MAX_EXCESS_REQUESTS, MAX_REQUEST_LENGTH},
+    limits::{MAX_ALLOWED_FAST, MAX_EARLY_LAPSES, MAX_EXCESS_REQUESTS, MAX_REQUEST_LENGTH},
     pieces::Pieces,
 };
 use metainfo::{Bitfield, BlockRange, PieceIndex};
@@ -34,15 +34,15 @@ impl Swarm {
             Message::Have { piece } => self.on_have(key, self.piece(piece)?),
             Message::Bitfield(bytes) => {
                 let field = Bitfield::from_bytes(bytes, self.geometry.piece_count())?;
-                self.on_pieces(now, key, Pieces::from_field(field))?;
+                self.on_pieces(key, Pieces::from_field(field));
             }
             Message::HaveAll => {
                 self.require_fast(key)?;
-                self.on_pieces(now, key, Pieces::All)?;
+                self.on_pieces(key, Pieces::All);
             }
             Message::HaveNone => {
                 self.require_fast(key)?;
-                self.on_pieces(now, key, Pieces::None)?;
+                self.on_pieces(key, Pieces::None);
             }
             Message::Choke => self.on_choke(key),
             Message::Unchoke => self.on_unchoke(key),
@@ -145,51 +145,62 @@ impl Swarm {
     }
 
     /// The peer tells its pieces. BEP 3 allows that once, at the start, but aria2 says a whole bitfield
-    /// again where many `have`s would be longer: what is new in it counts.
-    fn on_pieces(&mut self, now: Duration, key: PeerKey, told: Pieces) -> Result<(), PeerError> {
+    /// again for every twenty pieces that it has got: what is new in it counts, and costs what it would
+    /// cost told piece by piece.
+    fn on_pieces(&mut self, key: PeerKey, told: Pieces) {
         let peer = &mut self.peers[key.index()];
         if std::mem::replace(&mut peer.declared, true) {
-            let seconds = now.saturating_sub(peer.connected_at).as_secs() as u32;
-            peer.late_bitfields += 1;
-            if peer.late_bitfields > MAX_EARLY_BITFIELDS + seconds {
-                return Err(PeerError::TooManyBitfields);
+            let geometry = self.geometry;
+            let new = told.beyond(&peer.pieces, geometry.piece_count());
+            for piece in new.into_iter().filter_map(|index| geometry.piece(index)) {
+                self.on_have(key, piece);
             }
+            return;
         }
-        let known = std::mem::take(&mut peer.pieces);
-        self.picker.remove_pieces(&known);
-        let pieces = known.union(told);
-        self.picker.add_pieces(&pieces);
-        peer.wanted = self.picker.count_wanted(&pieces);
-        peer.pieces = pieces;
+        self.picker.add_pieces(&told);
+        peer.wanted = self.picker.count_wanted(&told);
+        peer.pieces = told;
         self.grant_fast_set(key);
         self.pieces_grew(key);
-        Ok(())
     }
 
     /// There may be something new to ask this peer for, or nothing left to give it.
     fn pieces_grew(&mut self, key: PeerKey) {
         self.update_interest(key);
+        self.end_starving(key);
+        self.close_if_redundant(key);
+    }
+
+    /// A peer that found nothing to ask for may find something now.
+    fn end_starving(&mut self, key: PeerKey) {
         let peer = &mut self.peers[key.index()];
         if std::mem::take(&mut peer.starved) {
             self.starved.retain(|&starved| starved != key);
             peer.wake(key, &mut self.ready);
         }
-        self.close_if_redundant(key);
     }
 
-    fn on_lost(&mut self, key: PeerKey, piece: PieceIndex) {
+    fn on_lost(&mut self, now: Duration, key: PeerKey, piece: PieceIndex) -> Result<(), PeerError> {
         let peer = &mut self.peers[key.index()];
         let was_all = peer.pieces.is_all();
+        if was_all {
+            let seconds = now.saturating_sub(peer.connected_at).as_secs() as u32;
+            peer.lapses += 1;
+            if peer.lapses > MAX_EARLY_LAPSES + seconds {
+                return Err(PeerError::GainsAndLoses);
+            }
+        }
         if !peer.pieces.clear(piece, self.geometry.piece_count()) {
-            return;
+            return Ok(());
         }
         if was_all {
             self.picker.was_seed(piece);
+            peer.wanted = self.picker.count_wanted(&peer.pieces);
         } else {
             self.picker.lower(piece);
+            peer.wanted -= u32::from(self.picker.is_wanted(piece));
         }
         self.picker.disown_piece(piece, key);
-        peer.wanted = self.picker.count_wanted(&peer.pieces);
         // With the fast extension each request is rejected on its own; without, nothing follows.
         if !peer.fast {
             let picker = &mut self.picker;
@@ -203,6 +214,7 @@ impl Swarm {
             self.wake_starved();
         }
         self.update_interest(key);
+        Ok(())
     }
 
     fn on_choke(&mut self, key: PeerKey) {
@@ -229,6 +241,8 @@ impl Swarm {
         if wanted(&self.picker, peer) > 0 {
             peer.wake(key, &mut self.ready);
         }
+        // Until now it had only the pieces that may be asked for while choked.
+        self.end_starving(key);
     }
 
     fn on_interested(&mut self, now: Duration, key: PeerKey) {
@@ -272,6 +286,7 @@ impl Swarm {
         if peer.allowed.len() < MAX_ALLOWED_FAST && !peer.allowed.contains(&piece) {
             peer.allowed.push(piece);
             peer.wake(key, &mut self.ready);
+            self.end_starving(key);
         }
     }
 
@@ -292,7 +307,7 @@ impl Swarm {
             self.on_extension_handshake(now, key, ExtensionHandshake::decode(payload)?);
         } else if Some(id) == EXTENSION_IDS.lt_donthave {
             let piece = self.piece(extension::decode_dont_have(payload)?)?;
-            self.on_lost(key, piece);
+            self.on_lost(now, key, piece)?;
         } else if Some(id) == EXTENSION_IDS.upload_only {
             self.peers[key.index()].upload_only = extension::decode_upload_only(payload)?;
             self.close_if_redundant(key);
