@@ -158,6 +158,11 @@ impl Picker {
         self.open.iter().map(|(_, open)| open)
     }
 
+    /// Whether somebody who left a piece to others may try again, now and not at a moment before.
+    pub(crate) fn has_paused_until(&self, before: Duration, now: Duration) -> bool {
+        self.open_pieces().any(|open| before < open.pause_end() && open.pause_end() <= now)
+    }
+
     /// How many of the peer's pieces are wanted and not on disk.
     pub(crate) fn count_wanted(&self, pieces: &Pieces) -> u32 {
         match pieces {
@@ -251,6 +256,15 @@ impl Picker {
         if out.is_empty() && asker.pipeline.live() == 0 && self.is_end_game() {
             self.take_doubtful(asker, limit.min(END_GAME_BLOCKS), out);
         }
+    }
+
+    /// Whether [`Picker::pick`] would give out something; for tests, it looks at everything. If only memory
+    /// was missing, the queue does not count.
+    pub(crate) fn has_work(&self, now: Duration, asker: &Asker<'_>, lacked_memory: bool) -> bool {
+        let is_open = || self.own_piece(asker).or_else(|| self.shared_piece(now, asker, true));
+        let is_queued = || self.queue.iter(true).any(|piece| asker.may_have(piece));
+        let may_open = !lacked_memory && self.has_memory();
+        asker.wanted > 0 && (is_open().is_some() || (may_open && is_queued()))
     }
 
     /// Whether every wanted block is here or has been asked for.

@@ -99,7 +99,7 @@ impl OpenPiece {
     /// The peer did not send what it was asked for.
     pub(crate) fn remember_let_down(&mut self, peer: PeerKey, now: Duration) {
         // Those of so long ago do not wait for others any more.
-        if now >= self.free_since + LET_DOWN_PAUSE {
+        if now >= self.pause_end() {
             self.let_down.clear();
         }
         self.free_since = now;
@@ -113,7 +113,12 @@ impl OpenPiece {
 
     /// Whether the peer let it down a moment ago.
     pub(crate) fn leaves_it_to_others(&self, peer: PeerKey, now: Duration) -> bool {
-        now < self.free_since + LET_DOWN_PAUSE && self.let_down.contains(&peer)
+        now < self.pause_end() && self.let_down.contains(&peer)
+    }
+
+    /// When who let it down may try again.
+    pub(crate) fn pause_end(&self) -> Duration {
+        self.free_since + LET_DOWN_PAUSE
     }
 
     /// Blocks that nobody has been asked for.

@@ -1,6 +1,6 @@
 //! What can be seen from outside.
 
-use super::{Swarm, wanted};
+use super::{Swarm, transmit::asker, wanted};
 use crate::{PeerKey, Phase, Source};
 use metainfo::{Bitfield, Geometry, PieceIndex};
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
@@ -234,6 +234,12 @@ impl Swarm {
             // Who has been told of may still wait for its transmit.
             assert!(!self.ready.contains(&key) || (peer.ready && !peer.sending));
             assert_eq!(self.starved.contains(&key), peer.starved);
+            if peer.starved && peer.we_are_interested && !peer.doomed {
+                let asker = asker(&self.picker, key, peer);
+                let has_work =
+                    self.picker.has_work(self.last_tick, &asker, self.starved_for_memory);
+                assert!(!has_work, "{key:?} was not told that there is work for it");
+            }
             let in_line = [0, 1].map(|way| self.meters[way].held.contains(&key));
             assert_eq!(in_line, peer.held);
         }

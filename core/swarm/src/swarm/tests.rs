@@ -512,6 +512,38 @@ fn the_only_contributor_of_a_bad_piece_is_banned() {
 }
 
 #[test]
+fn who_let_a_bad_piece_down_is_asked_again_when_there_is_nobody_else() {
+    let mut swarm = swarm(Settings::default(), false);
+    swarm.set_priorities(NOW, &all_skipped_but(0));
+    let keys = [1, 2].map(|n| {
+        let key = swarm.add_peer(NOW, peer(n)).unwrap();
+        swarm.on_message(NOW, key, Message::Have { piece: 0 }).unwrap();
+        key
+    });
+    swarm.on_message(NOW, keys[0], Message::Unchoke).unwrap();
+    sent(&mut swarm, NOW, keys[0]);
+    fetch(&mut swarm, keys[0], block(0, 0));
+    swarm.on_message(NOW, keys[0], Message::RejectRequest(block(0, BLOCK))).unwrap();
+    swarm.on_message(NOW, keys[1], Message::Unchoke).unwrap();
+    sent(&mut swarm, NOW, keys[1]);
+    fetch(&mut swarm, keys[1], block(0, BLOCK));
+    swarm.piece_failed(NOW, piece(0), &[1, 2]);
+    swarm.remove_peer(NOW, keys[1], Reason::Closed);
+    assert_eq!(requests(&sent(&mut swarm, NOW, keys[0]).0), 2);
+    for begin in [0, BLOCK] {
+        swarm.on_message(NOW, keys[0], Message::RejectRequest(block(0, begin))).unwrap();
+    }
+    assert_eq!(requests(&sent(&mut swarm, NOW, keys[0]).0), 0);
+    let asked_at = (1..60).find(|&second| {
+        let now = NOW + Duration::from_secs(second);
+        swarm.tick(now);
+        let is_ready = std::iter::from_fn(|| swarm.next_ready()).any(|key| key == keys[0]);
+        is_ready && requests(&sent(&mut swarm, now, keys[0]).0) == 2
+    });
+    assert_eq!(asked_at, Some(limits::LET_DOWN_PAUSE.as_secs()));
+}
+
+#[test]
 fn a_lost_piece_is_wanted_again_and_taken_back() {
     let mut swarm = swarm(Settings::default(), true);
     let key = swarm.add_peer(NOW, NewPeer { extended: true, ..peer(1) }).unwrap();

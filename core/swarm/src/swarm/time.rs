@@ -22,7 +22,7 @@ impl Swarm {
         if elapsed < TICK / 2 {
             return;
         }
-        self.last_tick = now;
+        let before = std::mem::replace(&mut self.last_tick, now);
         self.down.roll(elapsed);
         self.up.roll(elapsed);
         let mut expired = false;
@@ -31,7 +31,8 @@ impl Swarm {
                 expired |= self.tick_peer(now, elapsed, PeerKey(at as u32));
             }
         }
-        if expired || (self.starved_for_memory && self.picker.has_memory()) {
+        let has_memory = self.starved_for_memory && self.picker.has_memory();
+        if expired || has_memory || self.picker.has_paused_until(before, now) {
             self.wake_starved();
         }
         if now >= self.next_choke {

@@ -4,7 +4,8 @@ use super::{Swarm, raw, wanted};
 use crate::{
     PeerKey, Way,
     limits::{MAX_BURST, QUICK_TRANSMIT, SLOW_TRANSMIT},
-    picker::Asker,
+    peer::Peer,
+    picker::{Asker, Picker},
 };
 use metainfo::BlockRange;
 use std::time::Duration;
@@ -118,15 +119,7 @@ impl Swarm {
             return;
         }
         let peer = &mut self.peers[key.index()];
-        let asker = Asker {
-            key,
-            pieces: &peer.pieces,
-            wanted: wanted(&self.picker, peer),
-            only: peer.chokes_us.then_some(&peer.allowed[..]),
-            suggested: &peer.suggested,
-            rate: peer.down.per_second(),
-            pipeline: &peer.pipeline,
-        };
+        let asker = asker(&self.picker, key, peer);
         self.picked.clear();
         self.picker.pick(now, &asker, allowed, &mut self.picked);
         self.meters[Way::Down as usize].admit(self.picked.iter().map(|block| block.length()));
@@ -144,5 +137,18 @@ impl Swarm {
             self.starved.push(key);
             self.starved_for_memory |= !self.picker.has_memory();
         }
+    }
+}
+
+/// The peer as the picker sees it.
+pub(super) fn asker<'a>(picker: &Picker, key: PeerKey, peer: &'a Peer) -> Asker<'a> {
+    Asker {
+        key,
+        pieces: &peer.pieces,
+        wanted: wanted(picker, peer),
+        only: peer.chokes_us.then_some(&peer.allowed[..]),
+        suggested: &peer.suggested,
+        rate: peer.down.per_second(),
+        pipeline: &peer.pipeline,
     }
 }
