@@ -211,8 +211,8 @@ impl Swarm {
                 }
                 is_void
             });
-            self.wake_starved();
         }
+        self.wake_starved();
         self.update_interest(key);
         Ok(())
     }
@@ -230,9 +230,9 @@ impl Swarm {
                 meter.give_back(u64::from(request.block.length()));
                 true
             });
-            self.wake_starved();
         }
         self.picker.disown(key);
+        self.wake_starved();
     }
 
     fn on_unchoke(&mut self, key: PeerKey) {
