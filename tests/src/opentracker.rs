@@ -10,6 +10,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+/// Longer than anything that is waited for here takes.
+const ENOUGH: Duration = Duration::from_secs(60);
+
 /// Debian's opentracker on 127.0.0.1, over HTTP and UDP. It knows IPv4 only.
 pub struct Opentracker {
     port: u16,
@@ -65,7 +68,7 @@ impl Opentracker {
 
     fn wait_until_up(&mut self) -> Result<()> {
         let port = self.port;
-        wait_until("opentracker answers", Duration::from_secs(10), || {
+        wait_until("opentracker answers", ENOUGH, || {
             self.process.check()?;
             Ok(std::net::TcpStream::connect(("127.0.0.1", port)).is_ok())
         })
@@ -85,9 +88,7 @@ impl Opentracker {
     /// Waits until so many peers have announced that they have everything.
     pub fn wait_for_seeds(&self, torrent: &Torrent, seeds: u64) -> Result<()> {
         let what = format!("{seeds} seeds of {} at the tracker", torrent.layout().name());
-        wait_until(&what, Duration::from_secs(60), || {
-            Ok(self.counts(torrent.info_hash())?.complete >= seeds)
-        })
+        wait_until(&what, ENOUGH, || Ok(self.counts(torrent.info_hash())?.complete >= seeds))
     }
 }
 

@@ -162,9 +162,15 @@ impl Torrent {
     }
 
     /// Compares byte by byte, at once, and that the folder holds all of the torrent's files, empty ones too,
-    /// and nothing else: no padding, no part files.
+    /// and nothing else: no padding, no part files. Empty files get the time to be made.
     pub fn compare_exactly(&self, folder: &Path) -> Result<()> {
         self.is_in(folder)?;
+        let made = wait_until("made", WRITTEN_WITHIN, || Ok(self.is_alone_in(folder).is_ok()));
+        made.or_else(|_| self.is_alone_in(folder))
+    }
+
+    /// Whether a folder holds all of its files and nothing else, and the empty ones are empty.
+    fn is_alone_in(&self, folder: &Path) -> Result<()> {
         let files = self.layout().files().filter(|(_, file)| !file.is_pad());
         let expected: BTreeSet<PathBuf> =
             files.map(|(_, file)| folder.join(file.path().as_path())).collect();
@@ -172,11 +178,17 @@ impl Torrent {
         collect(folder, &mut found)?;
         let wrong: Vec<_> = found.symmetric_difference(&expected).collect();
         ensure!(wrong.is_empty(), "missing, or not the torrent's: {wrong:?}");
+        let empty = self.layout().files().filter(|(_, file)| !file.is_pad() && file.length() == 0);
+        for (_, file) in empty {
+            let path = folder.join(file.path().as_path());
+            ensure!(fs::metadata(&path)?.len() == 0, "{} is not empty", path.display());
+        }
         Ok(())
     }
 }
 
-/// How long a client may hold data that it says it has in its own buffers.
+/// How long a client may hold data that it says it has in its own buffers, and be without files that have
+/// no data.
 const WRITTEN_WITHIN: Duration = Duration::from_secs(10);
 
 fn collect(folder: &Path, into: &mut BTreeSet<PathBuf>) -> Result<()> {

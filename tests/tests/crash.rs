@@ -135,7 +135,7 @@ fn a_restart_resumes_everything_without_a_recheck(scene: &Scene) -> Result<()> {
     spoil(&seeded.source().join("seeded"))?;
     ringseed.start_again()?;
     for torrent in [&seeded, &fetched] {
-        wait_complete(&mut ringseed, torrent, Duration::from_secs(10))?;
+        wait_complete(&mut ringseed, torrent, ENOUGH)?;
     }
     ensure!(ringseed.number(stopped.info_hash(), "status")? == 0, "the stopped one was started");
     ensure!(

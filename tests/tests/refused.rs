@@ -47,7 +47,13 @@ fn falls_back(scene: &Scene) -> Result<()> {
             process.check()?;
             Ok(rpc.call("session_get", json!({})).ok())
         })?;
-        let log = process.log();
+        // A thread of its own writes the log, and the driver is told after the first answer.
+        let told = wait_for("it tells of the refusal and of its driver", STARTS_WITHIN, || {
+            let log = process.log();
+            let is_there = log.contains("is refused") && log.contains("driver mio");
+            Ok(is_there.then_some(log))
+        });
+        let log = told.map_err(|error| error.context(process.log()))?;
         let lines: Vec<&str> = log.lines().filter(|line| line.contains("is refused")).collect();
         ensure!(lines.len() == 1, "not one line about the refusal:\n{log}");
         ensure!(lines[0].contains("io_uring") && lines[0].contains(remedy), "{}", lines[0]);

@@ -7,7 +7,7 @@ use ringseed_tests::leech::{Known, visit};
 use ringseed_tests::peer::{Connection, Manner, Seed};
 use ringseed_tests::{
     Client, Conditions, Dialect, MemoryLimit, Missing, Options, Relay, Remote, Ringseed, Rpc,
-    Scene, ScriptedTracker, Shape, for_each_driver, wait_complete, wait_until,
+    Scene, ScriptedTracker, Shape, for_each_driver, wait_complete, wait_for, wait_until,
 };
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::json;
@@ -53,8 +53,10 @@ fn with_few_descriptors_everybody_gets_some(scene: &Scene) -> Result<()> {
     const DESCRIPTORS: usize = 256;
     let starter = shell(&format!("ulimit -n {DESCRIPTORS}"));
     let mut daemon = Ringseed::start_with(Options { starter, ..Options::new(scene)? })?;
-    let log = daemon.process().log();
-    ensure!(log.contains("leaves room for"), "it does not say that descriptors are short:\n{log}");
+    let told = wait_until("it says that descriptors are short", ENOUGH, || {
+        Ok(daemon.process().log().contains("leaves room for"))
+    });
+    told.map_err(|error| error.context(daemon.process().log()))?;
     let (seeded, fetched) = (many_files(scene, "seeded", 400)?, many_files(scene, "fetched", 150)?);
     daemon.add(&seeded.torrent.with_trackers(&[])?, seeded.torrent.source())?;
     wait_complete(&mut daemon, &seeded.torrent, ENOUGH)?;
@@ -72,7 +74,9 @@ fn with_few_descriptors_everybody_gets_some(scene: &Scene) -> Result<()> {
         let time = Duration::from_secs(8);
         let content = &seeded.content;
         let visitor = scope.spawn(move || visit(to, content, &mut Rng::new(), time));
-        thread::sleep(Duration::from_millis(500));
+        wait_until("the visitor is served", ENOUGH, || {
+            Ok(daemon.number(seeded.torrent.info_hash(), "uploaded_ever")? > 0)
+        })?;
         let idle: Vec<TcpStream> = (0..2 * DESCRIPTORS)
             .filter_map(|_| TcpStream::connect_timeout(&to, PROMPT).ok())
             .collect();
@@ -202,8 +206,11 @@ fn five_thousand_peers_fit_a_small_memory(scene: &Scene) -> Result<()> {
     })?;
     answers_promptly(daemon.control_address())?;
     let mut remote = Remote::new(daemon.control_address(), Dialect::JsonRpc);
-    let listed = remote.field(hash, "peers")?.context("no peers")?;
-    let listed = listed.as_array().map_or(0, Vec::len);
+    // A shard that is late with its answer lists nobody.
+    let listed = wait_for("peers are listed", ENOUGH, || {
+        let listed = remote.field(hash, "peers")?.context("no peers")?;
+        Ok(listed.as_array().map(Vec::len).filter(|&listed| listed > 0))
+    })?;
     ensure!(listed >= PEERS, "only {listed} peers are connected");
     let memory = daemon.process().resident_memory()?;
     scene.say(format_args!(

@@ -262,7 +262,8 @@ fn names_change_also_only_in_case_and_in_a_ring() {
 fn whenever_it_breaks_off_one_place_is_whole_and_it_can_be_resumed() {
     let Some(mount) = Mount::small("256m") else { return };
     let home = tempfile::tempdir().unwrap();
-    let layout = layout(&[20 << 20, 20 << 20, 1 << 20, 20 << 20]);
+    // So much that it is not over before it is told to break off.
+    let layout = layout(&[60 << 20, 60 << 20, 1 << 20, 60 << 20]);
     let (from, to) = (place(home.path(), &layout), place(mount.folder(), &layout));
     fill(&from);
     let mut breaks = 0;
@@ -283,7 +284,7 @@ fn whenever_it_breaks_off_one_place_is_whole_and_it_can_be_resumed() {
             Err(error) => panic!("{error}"),
         }
         breaks += 1;
-        wait += 9 << 20;
+        wait += 27 << 20;
     }
     assert!(breaks > 0);
     assert!(is_whole(&from) && is_whole(&to));
@@ -297,9 +298,10 @@ fn whenever_it_breaks_off_one_place_is_whole_and_it_can_be_resumed() {
 
 #[test]
 fn turning_back_leaves_nothing_at_the_new_place() {
-    let Some(mount) = Mount::small("256m") else { return };
+    let Some(mount) = Mount::small("512m") else { return };
     let home = tempfile::tempdir().unwrap();
-    let layout = layout(&[30 << 20, 30 << 20]);
+    // So much that it is not over before it is told to turn back.
+    let layout = layout(&[200 << 20, 200 << 20]);
     let (from, to) = (place(home.path(), &layout), place(&mount.folder().join("a/b"), &layout));
     fill(&from);
     let job = relocation(&from, &to);

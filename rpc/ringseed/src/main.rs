@@ -23,7 +23,10 @@ mod table;
 
 use clap::Parser;
 use cli::{Cli, Command};
-use std::process::ExitCode;
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
 
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
@@ -65,7 +68,9 @@ fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("ringseed: {}", output::error_line(&error));
+            // In one write, so that lines of several programs do not mix.
+            let line = format!("ringseed: {}\n", output::error_line(&error));
+            let _ = io::stderr().write_all(line.as_bytes());
             ExitCode::from(failure::exit(&error) as u8)
         }
     }

@@ -10,7 +10,7 @@ use std::{
         process::CommandExt,
     },
     path::Path,
-    process::{Child, Output, Stdio},
+    process::{Child, Command, Output, Stdio},
     time::Duration,
 };
 
@@ -63,7 +63,7 @@ impl House {
 
     fn stop(mut self) {
         let pid = self.child.id().to_string();
-        let kill = std::process::Command::new("kill").args(["-TERM", &pid]).status();
+        let kill = Command::new("kill").args(["-TERM", &pid]).status();
         assert!(kill.expect("kill").success() && self.child.wait().expect("it ends").success());
     }
 }
@@ -254,7 +254,10 @@ fn the_sockets_permissions_are_the_log_in_of_the_command_line() {
     stdout(&run(folder, &["settings", "reqq=77", "--url", &url]));
     // Another user, who gets as far as the socket, and to a program of their own.
     let program = folder.join("ringseed");
-    fs::copy(PROGRAM, &program).expect("there is room");
+    // Copied by another process: children of other tests would hold for a moment what this one writes
+    // to, and nobody could run it.
+    let copied = Command::new("cp").arg("-p").arg(PROGRAM).arg(&program).status();
+    assert!(copied.expect("cp").success());
     for path in [folder, &folder.join("config")] {
         fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("it is ours");
     }

@@ -7,10 +7,12 @@ use std::{
     io::Write,
     path::Path,
     process::{Output, Stdio},
+    thread::sleep,
+    time::{Duration, Instant},
 };
 
 mod support;
-use support::{Daemon, command, prepared, run, stdout};
+use support::{Daemon, PATIENCE, Running, command, prepared, run, stdout};
 
 fn error(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).expect("text")
@@ -142,7 +144,7 @@ fn the_queue_is_shown_and_changed() {
             if state(id) == wanted {
                 return;
             }
-            std::thread::sleep(std::time::Duration::from_millis(50));
+            sleep(Duration::from_millis(50));
         }
         panic!("{id} is {}, not {wanted}", state(id));
     };
@@ -189,11 +191,16 @@ fn the_unix_socket_is_the_way_in_for_whoever_may_open_it() {
         .stdout(Stdio::piped())
         .spawn()
         .expect("the program starts");
-    let told = std::thread::spawn(move || stdout(&events.wait_with_output().expect("it ends")));
+    let mut events = Running(events);
+    let out = events.0.stdout.take().expect("its output");
+    let told = std::thread::spawn(move || std::io::read_to_string(out).expect("text"));
     // As often as it takes until it has subscribed.
+    let deadline = Instant::now() + PATIENCE;
     while !told.is_finished() {
+        assert!(Instant::now() < deadline, "it is told nothing");
         stdout(&local(folder, &["verify", "1", "--wait"]));
     }
+    assert!(events.0.wait().expect("it ends").success());
     let event: Value = serde_json::from_str(&told.join().expect("a line")).expect("JSON");
     assert_eq!((&event["kind"], &event["name"]), (&json!("verified"), &json!("data")));
     stdout(&local(folder, &["shutdown"]));
@@ -203,7 +210,7 @@ fn the_unix_socket_is_the_way_in_for_whoever_may_open_it() {
             assert!(error(&output).contains("ringseed daemon"), "{}", error(&output));
             return;
         }
-        std::thread::sleep(std::time::Duration::from_millis(50));
+        sleep(Duration::from_millis(50));
     }
     panic!("it does not end");
 }

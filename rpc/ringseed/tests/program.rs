@@ -6,11 +6,11 @@ use std::{
     net::{TcpListener, TcpStream},
     process::{Command, Stdio},
     thread::sleep,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 mod support;
-use support::{Daemon, command, prepared, run, stdout};
+use support::{Daemon, Running, command, prepared, run, stdout};
 
 #[test]
 fn a_torrent_goes_through_its_whole_life() {
@@ -46,10 +46,15 @@ fn a_torrent_goes_through_its_whole_life() {
     daemon.wait_for(folder, "stopped", |torrent| torrent["state"] == "stopped");
     stdout(&daemon.run(folder, &["remove", "--delete-data", "1"]));
     assert_eq!(daemon.json(folder, &["list"]), json!([]));
+    // Files are deleted behind the answer.
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while folder.join("downloads/data").exists() {
+        assert!(Instant::now() < deadline, "the data stays");
+        std::thread::sleep(Duration::from_millis(20));
+    }
     let (code, took) = daemon.stop();
     assert_eq!(code, Some(0));
     assert!(took < Duration::from_secs(3), "{took:?}");
-    assert!(!folder.join("downloads/data").exists());
 }
 
 #[test]
@@ -68,8 +73,8 @@ fn get_with_seed_goes_on_seeding_until_it_is_told_to_end() {
         get.args(["--peer-bind", "127.0.0.1", "--peer-port", &port.to_string()]);
         get
     };
-    let mut seed = get("got", port, &daemon.peers).arg("--seed").stdout(Stdio::piped()).spawn();
-    let seed = seed.as_mut().expect("it runs");
+    let seed = get("got", port, &daemon.peers).arg("--seed").stdout(Stdio::piped()).spawn();
+    let mut seed = Running(seed.expect("it runs"));
     let reachable = || TcpStream::connect(("127.0.0.1", port)).is_ok();
     assert!((0..400).any(|_| reachable() || {
         sleep(Duration::from_millis(50));
@@ -78,10 +83,10 @@ fn get_with_seed_goes_on_seeding_until_it_is_told_to_end() {
     // Who knows nobody else gets all of it from there.
     let second = get("again", 0, &format!("127.0.0.1:{port}")).output().expect("it runs");
     assert_eq!(stdout(&second), "again/data\n");
-    assert!(seed.try_wait().expect("its state").is_none(), "it seeds");
-    let pid = seed.id().to_string();
+    assert!(seed.0.try_wait().expect("its state").is_none(), "it seeds");
+    let pid = seed.0.id().to_string();
     assert!(Command::new("kill").args(["-INT", &pid]).status().expect("kill").success());
-    assert!(seed.wait().expect("it ends").success());
+    assert!(seed.0.wait().expect("it ends").success());
     let read = |at: &str| fs::read(folder.join(at).join("a.bin")).expect("a file");
     assert!(read("again/data") == read("downloads/data"));
 }

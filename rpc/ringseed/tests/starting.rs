@@ -7,13 +7,13 @@ use std::{
     net::{TcpListener, TcpStream},
     os::unix::net::UnixDatagram,
     path::Path,
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
     thread::sleep,
     time::Duration,
 };
 
 mod support;
-use support::{command, prepared, run, stdout};
+use support::{Running, command, prepared, run, stdout};
 
 /// A request as an orchestrator makes it; gives status and body.
 fn probe(address: &str, path: &str) -> (u16, String) {
@@ -30,7 +30,7 @@ fn probe(address: &str, path: &str) -> (u16, String) {
 
 /// A daemon that does not get to the end of its start: one of the files that it reads is a pipe, and
 /// nothing comes from there before somebody writes to it.
-fn held_up(folder: &Path, address: &str, manager: &Path) -> Child {
+fn held_up(folder: &Path, address: &str, manager: &Path) -> Running {
     fs::create_dir_all(folder.join("config")).expect("a folder");
     let pipe = folder.join("config/blocklist.bin");
     if !pipe.exists() {
@@ -41,12 +41,12 @@ fn held_up(folder: &Path, address: &str, manager: &Path) -> Child {
     daemon.args(["--peer-port", "0", "--peer-bind", "127.0.0.1", "--cores", "1"]);
     daemon.args(["--rpc-bind", &format!("{address},unix:control.sock")]);
     daemon.env("NOTIFY_SOCKET", manager).stdout(Stdio::piped()).stderr(Stdio::null());
-    let mut daemon = daemon.spawn().expect("the program starts");
+    let mut daemon = Running(daemon.spawn().expect("the program starts"));
     for _ in 0..600 {
         if TcpStream::connect(address).is_ok() {
             return daemon;
         }
-        assert!(daemon.try_wait().expect("its state").is_none(), "it has ended");
+        assert!(daemon.0.try_wait().expect("its state").is_none(), "it has ended");
         sleep(Duration::from_millis(50));
     }
     panic!("it does not listen");
@@ -99,7 +99,7 @@ fn while_it_starts_the_daemon_says_so_and_calls_wait_for_their_answer() {
     assert_eq!(probe(&address, "/readyz"), (200, "ready\n".into()));
     stdout(&run(folder, &["shutdown", "--config-dir", "config"]));
     assert_eq!(told(), "STOPPING=1");
-    assert!(daemon.wait().expect("it ends").success());
+    assert!(daemon.0.wait().expect("it ends").success());
 }
 
 #[test]
@@ -108,11 +108,11 @@ fn a_daemon_that_is_told_to_end_while_it_starts_ends_at_once() {
     let folder = folder.path();
     let address = free_address();
     let mut daemon = held_up(folder, &address, &folder.join("nobody"));
-    let pid = daemon.id().to_string();
+    let pid = daemon.0.id().to_string();
     assert!(Command::new("kill").args(["-TERM", &pid]).status().expect("kill").success());
     assert!((0..600).any(|_| {
         sleep(Duration::from_millis(50));
-        daemon.try_wait().expect("its state").is_some_and(|status| status.success())
+        daemon.0.try_wait().expect("its state").is_some_and(|status| status.success())
     }));
     assert!(!folder.join("config/control.sock").exists(), "nothing is left in the way");
 }

@@ -84,10 +84,16 @@ async fn run(session: Weak<Inner>, folder: WatchFolder, end: Arc<Notify>) {
             }
         };
         drop(session);
-        // Whichever comes first: a notice, then a moment for more of them, or its time.
+        // Whichever comes first: a notice, then a moment for more of them, or its time. After the end
+        // nothing is looked at by these wishes, whatever else has come.
+        let news = async {
+            changed.notified().await;
+            tokio::time::sleep(limits::WATCH_CALM).await;
+        };
         tokio::select! {
+            biased;
             () = end.notified() => return,
-            () = changed.notified() => tokio::time::sleep(limits::WATCH_CALM).await,
+            () = news => {}
             () = tokio::time::sleep(patience) => {}
         }
     }

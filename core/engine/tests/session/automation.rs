@@ -1,6 +1,6 @@
 //! Scripts and watch folders.
 
-use crate::support::{Client, Sample, logs};
+use crate::support::{Client, Sample, logs, until};
 use engine::{
     TorrentId,
     settings::{AfterAdding, WatchFolder},
@@ -11,7 +11,7 @@ use std::{
     fs,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 fn script(folder: &Path, name: &str, text: &str) -> PathBuf {
@@ -19,14 +19,6 @@ fn script(folder: &Path, name: &str, text: &str) -> PathBuf {
     fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
     path
-}
-
-async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while !is_so() {
-        assert!(Instant::now() < deadline, "{what}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
 }
 
 #[tokio::test]
@@ -96,7 +88,7 @@ async fn scripts_that_hang_or_are_not_there_hold_up_nothing() {
     let client = Client::with(|settings| {
         settings.script_torrent_added_enabled = true;
         settings.script_torrent_added_filename = hangs;
-        settings.script_time_limit = 1;
+        settings.script_time_limit = 3;
     })
     .await;
     // More of them than run at a time.
@@ -250,7 +242,9 @@ async fn a_script_that_waits_for_a_move_runs_after_a_restart_if_need_be() {
     client.session = engine::Session::start(options).await.unwrap();
     let id = only(&client).unwrap();
     client.session.start_torrents(&[id]);
-    until("the script", || done.exists()).await;
+    // The shell makes the file before it writes to it.
+    let is_told = || fs::read_to_string(&done).is_ok_and(|text| text.ends_with('\n'));
+    until("the script", is_told).await;
     client.wait_seeding(id).await;
     let downloads = place.join("downloads");
     assert_eq!(fs::read_to_string(&done).unwrap(), format!("{}\n", downloads.display()));

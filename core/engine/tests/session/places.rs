@@ -247,6 +247,9 @@ async fn new_torrents_wait_in_the_incomplete_folder_under_partial_names() {
         settings.incomplete_dir = incomplete;
         settings.incomplete_dir_enabled = true;
         settings.rename_partial_files = true;
+        // So that it can be seen there.
+        settings.speed_limit_down = 500;
+        settings.speed_limit_down_enabled = true;
     })
     .await;
     let id = leech.add(&sample).await;
@@ -254,6 +257,9 @@ async fn new_torrents_wait_in_the_incomplete_folder_under_partial_names() {
     assert_eq!(leech.torrent(id).download_dir, leech.data());
     leech.session.add_peers(id, seed.session.peer_addr());
     leech.wait(id, "a file", |_| shm.path().join("sample/folder/file 0.part").exists()).await;
+    let mut settings = leech.session.settings();
+    settings.speed_limit_down_enabled = false;
+    leech.session.set_settings(settings).unwrap();
     leech
         .wait(id, "the last place", |torrent| {
             torrent.incomplete_dir.is_none() && torrent.activity == Activity::Seeding

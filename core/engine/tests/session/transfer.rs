@@ -5,6 +5,9 @@ use engine::status::{Activity, Trouble};
 use ringseed_engine as engine;
 use std::time::{Duration, Instant};
 
+/// Longer than anything that is waited for here takes.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 #[tokio::test]
 async fn what_one_session_seeds_another_downloads_and_seeds_on() {
     logs();
@@ -113,7 +116,7 @@ async fn removal_deletes_what_it_is_told_to() {
         let again = seed.session.add(sample.new_torrent()).await.unwrap();
         assert!(again.duplicate && again.id == id);
         seed.session.remove(&[id], delete);
-        let deadline = Instant::now() + Duration::from_secs(5);
+        let deadline = Instant::now() + PATIENCE;
         while !seed.session.read(|catalog| catalog.is_empty())
             || seed.data().join(&sample.files[0].0).exists() == delete
         {

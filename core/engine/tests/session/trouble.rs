@@ -1,6 +1,6 @@
 //! Disks, files and shards that fail.
 
-use crate::support::{Client, Sample, logs};
+use crate::support::{Client, Sample, logs, until};
 use engine::status::{Activity, Trouble};
 use machine::Mount;
 use ringseed_engine as engine;
@@ -132,7 +132,14 @@ async fn a_panic_in_a_shard_costs_its_torrents_a_moment() {
     leech.session.stop_torrents(&ids);
     leech.session.verify(&ids[..1]);
     leech.session.start_torrents(&ids);
-    tokio::time::sleep(Duration::from_millis(1500)).await;
+    // A peer that is not back yet would be tried again only after half a minute.
+    let is_back = |client: &Client| client.session.shards().iter().any(|shard| shard.restarts > 0);
+    until("both are back", || is_back(&seed) && is_back(&leech)).await;
+    let seeds: Vec<_> =
+        seed.session.read(|catalog| catalog.iter().map(|torrent| torrent.id).collect());
+    for id in seeds {
+        seed.wait_seeding(id).await;
+    }
     for (number, (sample, &id)) in samples.iter().zip(&ids).enumerate() {
         leech.session.add_peers(id, seed.session.peer_addr());
         leech.wait_seeding(id).await;

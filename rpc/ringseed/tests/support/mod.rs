@@ -14,6 +14,20 @@ use tempfile::TempDir;
 
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_ringseed");
 
+/// Longer than anything that is waited for takes.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A process; killed when it goes out of scope.
+pub struct Running(pub Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended already; then there is nothing to kill and only its status to collect.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// A daemon in a folder of its own; killed when it goes out of scope.
 pub struct Daemon {
     child: Child,
@@ -79,13 +93,15 @@ impl Daemon {
 
     /// Waits until the only torrent is as asked.
     pub fn wait_for(&self, folder: &Path, what: &str, holds: impl Fn(&Value) -> bool) {
-        for _ in 0..200 {
-            if self.json(folder, &["list"]).get(0).is_some_and(&holds) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let listed = self.json(folder, &["list"]);
+            if listed.get(0).is_some_and(&holds) {
                 return;
             }
+            assert!(Instant::now() < deadline, "never {what}: {listed}");
             std::thread::sleep(Duration::from_millis(50));
         }
-        panic!("never {what}: {}", self.json(folder, &["list"]));
     }
 
     /// Ends it as an operator would; gives its exit code and how long that took.

@@ -29,6 +29,8 @@ pub struct Terminal {
     slave: File,
     shown: mpsc::Receiver<Vec<u8>>,
     seen: String,
+    /// The first bytes of a character.
+    cut: Vec<u8>,
     program: Child,
 }
 
@@ -70,7 +72,7 @@ impl Terminal {
                 }
             }
         });
-        Terminal { master, slave, shown, seen: String::new(), program }
+        Terminal { master, slave, shown, seen: String::new(), cut: Vec::new(), program }
     }
 
     /// Waits until the program has written this since what was waited for last; gives what it has
@@ -82,12 +84,26 @@ impl Terminal {
                 let rest = self.seen.split_off(at + text.len());
                 return std::mem::replace(&mut self.seen, rest);
             }
-            let left = deadline.saturating_duration_since(Instant::now());
-            match self.shown.recv_timeout(left) {
-                Ok(bytes) => self.seen.push_str(&String::from_utf8_lossy(&bytes)),
-                Err(_) => panic!("no {text} in {}", self.seen),
+            match self.shown.recv_timeout(Duration::from_millis(500)) {
+                Ok(bytes) => self.see(&bytes),
+                Err(_) => {
+                    let has_ended = text != END && matches!(self.program.try_wait(), Ok(Some(_)));
+                    let is_late = has_ended || Instant::now() >= deadline;
+                    assert!(!is_late, "no {text} in {:?}", self.seen);
+                }
             }
         }
+    }
+
+    /// Takes what was read, which may end within a character.
+    fn see(&mut self, bytes: &[u8]) {
+        self.cut.extend_from_slice(bytes);
+        let whole = match std::str::from_utf8(&self.cut) {
+            Err(error) if error.error_len().is_none() => error.valid_up_to(),
+            _ => self.cut.len(),
+        };
+        self.seen.push_str(&String::from_utf8_lossy(&self.cut[..whole]));
+        self.cut.drain(..whole);
     }
 
     pub fn press(&mut self, keys: &str) {

@@ -6,6 +6,7 @@ pub mod native;
 
 use data_encoding::BASE64;
 use engine::{Options, Session, settings::Settings};
+use native::PATIENCE;
 use ringseed_server::{
     self as server, Address, Listener, Running,
     accounts::{Accounts, AccountsFile, NewToken, Token},
@@ -16,7 +17,7 @@ use std::{
     net::SocketAddr,
     path::Path,
     sync::{Arc, Mutex},
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tempfile::TempDir;
 use tokio::{
@@ -288,13 +289,15 @@ impl Rig {
 
     /// Waits until a field has a value.
     pub async fn wait_for(&self, id: u64, field: &str, value: Value) {
-        for _ in 0..100 {
-            if self.get(id, &[field]).await[field] == value {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let found = self.get(id, &[field]).await[field].take();
+            if found == value {
                 return;
             }
+            assert!(Instant::now() < deadline, "{field} is {found}, not {value}");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        panic!("{field} is {}, not {value}", self.get(id, &[field]).await);
     }
 
     pub fn downloads(&self) -> std::path::PathBuf {
@@ -375,12 +378,10 @@ pub fn torrent(folder: &Path, name: &str, files: &[(&str, usize)], hybrid: bool)
 impl Rig {
     /// Waits until a torrent that was removed is no longer listed.
     pub async fn wait_until_gone(&self, id: u64) {
-        for _ in 0..100 {
-            if self.session.read(|catalog| catalog.iter().all(|t| u64::from(t.id.0) != id)) {
-                return;
-            }
+        let deadline = Instant::now() + PATIENCE;
+        while self.session.read(|catalog| catalog.iter().any(|t| u64::from(t.id.0) == id)) {
+            assert!(Instant::now() < deadline, "torrent {id} is still there");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        panic!("torrent {id} is still there");
     }
 }
