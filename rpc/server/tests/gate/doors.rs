@@ -289,7 +289,7 @@ fn a_user_who_asks_too_often_waits_wherever_from_and_others_do_not() {
         let rig = rig;
         let headers = format!("{}{}", basic("ann", "correct horse"), rig.session_id_header());
         // Ten seconds' requests may come at once.
-        for asked in 0..9 {
+        for asked in 0..5 {
             let from = [127, 0, 0, 2 + asked % 5];
             let answer = rig.request_from(from, ("POST", RPC), &headers, STATS).await;
             assert_eq!(answer.status, 200);
